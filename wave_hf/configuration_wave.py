@@ -1,0 +1,128 @@
+# Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
+"""Configuration of a Wave Network."""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+WaveOperation = Literal["modulation", "interference"]
+
+# Written into every saved config, so that a folder or Hub repository loads with nothing but transformers.
+AUTO_MAP = {
+    "AutoConfig": "configuration_wave.WaveConfig",
+    "AutoModel": "modeling_wave.WaveModel",
+    "AutoModelForSequenceClassification": "modeling_wave.WaveForSequenceClassification",
+}
+
+
+@strict
+class WaveConfig(PreTrainedConfig):
+    """The shape of a Wave Network; the defaults are the single layer of the paper (arXiv:2411.02674).
+
+    Args:
+        vocab_size: Rows of the token table.
+        hidden_size: Width of the tokens, of both variants and of `last_hidden_state`.
+        embedding_size: Width of the token table. When set, the table is factorised: a linear map leads from
+            `embedding_size` to `hidden_size`. `None` means `hidden_size`, without that map.
+        num_hidden_layers: Number of wave layers.
+        wave_operation: How the waves of the two variants are combined: `"modulation"` multiplies them,
+            `"interference"` adds them. A list gives every layer its own.
+        readout: How a combined wave becomes real again. `"cartesian"` maps the concatenated real and imaginary parts
+            back to `hidden_size`; `"real"` and `"magnitude"` keep that one part and need no parameters. Two pairs
+            are legal but poor: the magnitude of a modulation is the same for all tokens of a text, and the real part
+            of an interference is linear in the tokens.
+        intermediate_size: Width of the feed-forward block that follows the waves. `None` means no such block.
+        local_kernel_size: Odd width of a depthwise convolution that mixes neighbours into each token before the waves.
+            Without it the network does not see word order. `None` means no convolution.
+        residual: Whether the input of each block is added to its output.
+        pooling: What the classification head reads: the `"mean"` or the `"max"` over the tokens, or the first
+            token (`"cls"`).
+        hidden_dropout_prob: Dropout of the embeddings and of each block's output.
+        token_dropout_prob: Probability with which training removes a token (never the first) from its text.
+        classifier_dropout: Dropout before the classifier. `None` means `hidden_dropout_prob`.
+        max_position_embeddings: Rows of a learned position table. `None` means no table and no limit on the length.
+        type_vocab_size: Rows of the token type table. 0 means no table; token types are then ignored.
+        layer_norm_eps: Epsilon of the layer normalisations.
+        initializer_range: Standard deviation of the initial weights.
+        pad_token_id: Token whose embedding starts, and stays, at zero. Padding is told by the attention mask alone.
+        tie_word_embeddings: Whether a language modelling head shares the token table.
+
+    Raises:
+        StrictDataclassError: A value has the wrong type or is impossible; the message names the field.
+    """
+
+    model_type = "wave_network"
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    embedding_size: int | None = None
+    num_hidden_layers: int = 1
+    wave_operation: WaveOperation | list[WaveOperation] = "modulation"
+    readout: Literal["cartesian", "real", "magnitude"] = "cartesian"
+    intermediate_size: int | None = None
+    local_kernel_size: int | None = None
+    residual: bool = False
+    pooling: Literal["mean", "cls", "max"] = "mean"
+    hidden_dropout_prob: float | int = 0.1
+    token_dropout_prob: float | int = 0.0
+    classifier_dropout: float | int | None = None
+    max_position_embeddings: int | None = None
+    type_vocab_size: int = 0
+    layer_norm_eps: float = 1e-12
+    initializer_range: float = 0.02
+    pad_token_id: int | None = 0
+    tie_word_embeddings: bool = True
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        self.auto_map = dict(AUTO_MAP)
+
+    def layer_operation(self, layer_idx: int) -> str:
+        """Return the wave operation of the layer with this index."""
+        return self.wave_operation if isinstance(self.wave_operation, str) else self.wave_operation[layer_idx]
+
+    def validate_sizes(self) -> None:
+        """Raise ValueError unless every size is at least 1 (the token type table may be absent: 0)."""
+        for name in ("vocab_size", "hidden_size", "num_hidden_layers"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("embedding_size", "intermediate_size", "max_position_embeddings"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, name, value, "None or at least 1")
+        _require(self.type_vocab_size >= 0, "type_vocab_size", self.type_vocab_size, "0 (no table) or more")
+
+    def validate_wave_operation(self) -> None:
+        """Raise ValueError if a list of wave operations does not hold one for each layer."""
+        fits = isinstance(self.wave_operation, str) or len(self.wave_operation) == self.num_hidden_layers
+        wanted = f"one operation, or a list of num_hidden_layers={self.num_hidden_layers}"
+        _require(fits, "wave_operation", self.wave_operation, wanted)
+
+    def validate_local_kernel_size(self) -> None:
+        """Raise ValueError if the kernel has no centre."""
+        size = self.local_kernel_size
+        _require(size is None or (size >= 1 and size % 2 == 1), "local_kernel_size", size, "None or an odd number")
+
+    def validate_probabilities(self) -> None:
+        """Raise ValueError unless every dropout is a probability below 1."""
+        for name in ("hidden_dropout_prob", "token_dropout_prob", "classifier_dropout"):
+            value = getattr(self, name)
+            _require(value is None or 0 <= value < 1, name, value, "at least 0 and below 1")
+
+    def validate_scales(self) -> None:
+        """Raise ValueError unless the epsilon and the initial standard deviation are positive."""
+        for name in ("layer_norm_eps", "initializer_range"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+
+    def validate_pad_token_id(self) -> None:
+        """Raise ValueError if the padding token has no row in the token table."""
+        pad = self.pad_token_id
+        wanted = f"None or a row of the token table (vocab_size={self.vocab_size})"
+        _require(pad is None or 0 <= pad < self.vocab_size, "pad_token_id", pad, wanted)
+
+
+def _require(condition: bool, name: str, value: object, wanted: str) -> None:
+    if not condition:
+        raise ValueError(f"{name} is {value!r}, but should be {wanted}.")
+
+
+__all__ = ["WaveConfig"]

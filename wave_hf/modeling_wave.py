@@ -1,0 +1,437 @@
+# Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
+"""The Wave Network, top to bottom: the mathematics of waves, the layer, the model and its heads.
+
+Zhang & Sheng, "Wave Network: An Ultra-Small Language Model", arXiv:2411.02674, and "Token2Wave", arXiv:2411.06989.
+
+A text is a tensor of tokens `(B, T, H)`. Each token becomes a complex wave with one phase of its own and a magnitude
+that all tokens of the text share; two variants of every token are combined by adding (interference) or multiplying
+(modulation) their waves. There is no attention: the tokens of a text meet only in the sum that makes the global
+magnitude, so time and memory are linear in T. A wave is held as a pair `(real, imag)` of real tensors.
+
+This file and the configuration beside it are all that a saved model needs; `save_pretrained` copies both.
+"""
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .configuration_wave import WaveConfig
+
+Wave = tuple[torch.Tensor, torch.Tensor]
+
+
+# Waves
+
+
+def mask_tokens(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Set the tokens of `x` `(B, T, H)` to zero where `mask` `(B, T)` is zero; `None` means every token is real."""
+    return x if mask is None else x * (mask != 0).unsqueeze(-1)
+
+
+def energy(x: torch.Tensor) -> torch.Tensor:
+    """w^2, in float32 at least: squares in a half precision would ruin the differences that are taken of them."""
+    return x.to(torch.promote_types(x.dtype, torch.float32)).square()
+
+
+class SquareRoot(torch.autograd.Function):
+    """sqrt(x), whose gradient at 0 is 0 (the true one is infinite); what rounding put below 0 counts as 0."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
+        root = x.clamp(min=0).sqrt()
+        ctx.save_for_backward(root)
+        return root
+
+    @staticmethod
+    def backward(ctx, grad_output: torch.Tensor) -> torch.Tensor:
+        (root,) = ctx.saved_tensors
+        return torch.where(root > 0, grad_output / (2 * root), 0.0)
+
+
+def square_root(x: torch.Tensor) -> torch.Tensor:
+    """Apply `SquareRoot`."""
+    return SquareRoot.apply(x)
+
+
+def global_magnitude(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """G_k = sqrt(sum_j w_jk^2), the magnitude that all tokens of a text share: its global semantics.
+
+    Args:
+        x: Tokens `(B, T, H)`, any floating dtype.
+        mask: `(B, T)`, non-zero for the tokens that count; `None` counts all.
+
+    Returns:
+        `(B, 1, H)` in the dtype of `x`.
+    """
+    return square_root(energy(mask_tokens(x, mask)).sum(dim=1, keepdim=True)).to(x.dtype)
+
+
+def token2wave(x: torch.Tensor, mask: torch.Tensor | None = None) -> Wave:
+    """Z_j = G exp(i alpha_j): turn each token into a wave (arXiv:2411.02674, complex vector token representation).
+
+    The paper gives the phase as alpha = arctan2(sqrt(1 - (w/G)^2), w/G), so that cos(alpha) = w/G and
+    sin(alpha) = sqrt(1 - (w/G)^2) >= 0. Hence Z = G cos(alpha) + i G sin(alpha) = w + i sqrt(G^2 - w^2): the real part
+    is the token itself, and no trigonometry is left.
+
+    Args:
+        x: Tokens `(B, T, H)`, any floating dtype.
+        mask: `(B, T)`, non-zero for the tokens that count; `None` counts all.
+
+    Returns:
+        `(real, imag)`, both `(B, T, H)` in the dtype of `x`; a masked token has no real part. G^2 - w^2 is computed in
+        float32 at least, and where it is 0 the gradient of `imag` is 0.
+    """
+    x = mask_tokens(x, mask)
+    token_energy = energy(x)
+    global_energy = token_energy.sum(dim=1, keepdim=True)
+    return x, square_root(global_energy - token_energy).to(x.dtype)
+
+
+def wave_interference(wave: Wave, other: Wave) -> Wave:
+    """Z + Z', whose energy is G^2 + G'^2 + 2 G G' cos(alpha - alpha') (arXiv:2411.02674, wave interference).
+
+    Args:
+        wave: `(real, imag)`, each `(B, T, H)`.
+        other: `(real, imag)` of the same shapes.
+
+    Returns:
+        `(real, imag)`, each `(B, T, H)`.
+    """
+    (a, b), (c, d) = wave, other
+    return a + c, b + d
+
+
+def wave_modulation(wave: Wave, other: Wave) -> Wave:
+    """Z Z' = G G' exp(i (alpha + alpha')): magnitudes multiply, phases add (arXiv:2411.02674, wave modulation).
+
+    Args:
+        wave: `(real, imag)`, each `(B, T, H)`.
+        other: `(real, imag)` of the same shapes.
+
+    Returns:
+        `(real, imag)`, each `(B, T, H)`.
+    """
+    (a, b), (c, d) = wave, other
+    return a * c - b * d, a * d + b * c
+
+
+WAVE_OPERATIONS = {"interference": wave_interference, "modulation": wave_modulation}
+
+
+def readout(wave: Wave, form: str) -> torch.Tensor:
+    """Turn a wave back into real features; the paper leaves the form open.
+
+    Args:
+        wave: `(real, imag)`, each `(B, T, H)`.
+        form: `"cartesian"` for both parts side by side, `"real"` for the real part, `"magnitude"` for |Z|.
+
+    Returns:
+        `(B, T, 2H)` for `"cartesian"`, else `(B, T, H)`.
+    """
+    real, imag = wave
+    if form == "cartesian":
+        return torch.cat((real, imag), dim=-1)
+    return real if form == "real" else magnitude(wave)
+
+
+def magnitude(wave: Wave) -> torch.Tensor:
+    """|Z| = sqrt(real^2 + imag^2), `(B, T, H)` in the dtype of the wave; its gradient is 0 where the wave is 0."""
+    real, imag = wave
+    return square_root(energy(real) + energy(imag)).to(real.dtype)
+
+
+# Tokens and texts
+
+
+def drop_tokens(mask: torch.Tensor, probability: float) -> torch.Tensor:
+    """Remove tokens from `mask` `(B, T)` at random, never the first of a text, so that no text loses all."""
+    kept = torch.rand(mask.shape, device=mask.device) >= probability
+    return mask * (kept | is_first_token(mask))
+
+
+def is_first_token(mask: torch.Tensor) -> torch.Tensor:
+    """Tell the first real token of each text: `(B, T)` bool, all False in a row without real tokens."""
+    is_real = mask != 0
+    return is_real & (is_real.cumsum(dim=1) == 1)
+
+
+def pool(hidden_states: torch.Tensor, mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
+    """Reduce the real tokens of each text to one vector.
+
+    Args:
+        hidden_states: `(B, T, H)`.
+        mask: `(B, T)`, non-zero for real tokens; `None` means that all are.
+        pooling: `"mean"`, `"max"` or `"cls"` (the first real token).
+
+    Returns:
+        `(B, H)`; zeros for a text without real tokens.
+    """
+    if mask is None:
+        mask = hidden_states.new_ones(hidden_states.shape[:2])
+    if pooling == "max":
+        lowest = torch.finfo(hidden_states.dtype).min
+        highest = hidden_states.masked_fill(mask.unsqueeze(-1) == 0, lowest).amax(dim=1)
+        return highest.masked_fill((mask == 0).all(dim=1, keepdim=True), 0.0)
+    counted = is_first_token(mask) if pooling == "cls" else mask != 0
+    total = mask_tokens(hidden_states, counted).sum(dim=1)
+    return total / counted.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+# The network
+
+
+class WaveFeedForward(nn.Module):
+    """Two linear maps with a GELU between them, applied to each token: `(B, T, H)` to `(B, T, H)`."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int):
+        super().__init__()
+        self.up_proj = nn.Linear(hidden_size, intermediate_size)
+        self.down_proj = nn.Linear(intermediate_size, hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.down_proj(nn.functional.gelu(self.up_proj(hidden_states)))
+
+
+class WaveLocalKernel(nn.Module):
+    """Add to each token a weighted sum of its neighbours, dimension by dimension: what gives a layer word order."""
+
+    def __init__(self, hidden_size: int, kernel_size: int):
+        super().__init__()
+        self.convolution = nn.Conv1d(
+            hidden_size, hidden_size, kernel_size, padding=kernel_size // 2, groups=hidden_size, bias=False
+        )
+
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        hidden_states = mask_tokens(hidden_states, attention_mask)
+        return hidden_states + self.convolution(hidden_states.transpose(1, 2)).transpose(1, 2)
+
+
+class WaveMixer(nn.Module):
+    """The wave operation: two variants of each token become waves, are combined, and are read out as real again."""
+
+    def __init__(self, config: WaveConfig, layer_idx: int = 0):
+        super().__init__()
+        self.variants = nn.Linear(config.hidden_size, 2 * config.hidden_size)
+        self.combine = WAVE_OPERATIONS[config.layer_operation(layer_idx)]
+        self.readout_form = config.readout
+        is_cartesian = config.readout == "cartesian"
+        self.readout_proj = nn.Linear(2 * config.hidden_size, config.hidden_size) if is_cartesian else nn.Identity()
+
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        # The bias makes masked tokens non-zero: token2wave masks again.
+        first, second = self.variants(hidden_states).chunk(2, dim=-1)
+        wave = self.combine(token2wave(first, attention_mask), token2wave(second, attention_mask))
+        return self.readout_proj(readout(wave, self.readout_form))
+
+
+class WaveLayer(GradientCheckpointingLayer):
+    """One layer: neighbours (optional), waves, feed-forward (optional), each normalised first and residual if wanted.
+
+    Only the first layer reads its input as it is: the lengths of the token vectors are what the global magnitude
+    weighs tokens by, and the network learns them.
+
+    Args:
+        config: The network's shape.
+        layer_idx: Place of the layer in the network, from 0.
+    """
+
+    def __init__(self, config: WaveConfig, layer_idx: int = 0):
+        super().__init__()
+        self.residual = config.residual
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if layer_idx > 0 else nn.Identity()
+        kernel_size, intermediate_size = config.local_kernel_size, config.intermediate_size
+        self.local_kernel = WaveLocalKernel(config.hidden_size, kernel_size) if kernel_size else None
+        self.mixer = WaveMixer(config, layer_idx)
+        self.feed_forward = None
+        if intermediate_size:
+            self.feed_forward_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+            self.feed_forward = WaveFeedForward(config.hidden_size, intermediate_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Map `(B, T, H)` to `(B, T, H)`; `attention_mask` `(B, T)` is non-zero for real tokens."""
+        mixed = self.norm(hidden_states)
+        if self.local_kernel is not None:
+            mixed = self.local_kernel(mixed, attention_mask)
+        hidden_states = self.add(hidden_states, self.mixer(mixed, attention_mask))
+        if self.feed_forward is not None:
+            hidden_states = self.add(hidden_states, self.feed_forward(self.feed_forward_norm(hidden_states)))
+        return hidden_states
+
+    def add(self, hidden_states: torch.Tensor, update: torch.Tensor) -> torch.Tensor:
+        update = self.dropout(update)
+        return hidden_states + update if self.residual else update
+
+
+class WavePreTrainedModel(PreTrainedModel):
+    """Base of all Wave Networks: initialisation, saving and loading are transformers' own."""
+
+    config: WaveConfig
+    base_model_prefix = "wave"
+    model_tags = ["wave-network"]
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["WaveLayer"]
+    _can_compile_fullgraph = True
+    _can_record_outputs = {"hidden_states": WaveLayer}
+
+
+class WaveModel(WavePreTrainedModel):
+    """The Wave Network without a head: one real vector a token, and one a text."""
+
+    def __init__(self, config: WaveConfig):
+        super().__init__(config)
+        width = config.embedding_size or config.hidden_size
+        positions, types = config.max_position_embeddings, config.type_vocab_size
+        self.embed_tokens = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
+        self.embed_positions = nn.Embedding(positions, width) if positions else None
+        self.embed_token_types = nn.Embedding(types, width) if types else None
+        self.embed_proj = nn.Linear(width, config.hidden_size) if config.embedding_size else nn.Identity()
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.layers = nn.ModuleList([WaveLayer(config, layer_idx) for layer_idx in range(config.num_hidden_layers)])
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPooling:
+        """Run the network.
+
+        Args:
+            input_ids: Token ids `(B, T)`, int64.
+            attention_mask: `(B, T)`, 1 for real tokens, 0 for padding; `None` means that all are real.
+            token_type_ids: Token types `(B, T)`, int64; `None` means zeros. Ignored without a token type table.
+            inputs_embeds: `get_input_embeddings()(input_ids)`, in place of `input_ids`: `(B, T, E)` with E the
+                `embedding_size` of the config or else its `hidden_size`.
+            **kwargs: `output_hidden_states`, `return_dict`.
+
+        Returns:
+            `last_hidden_state` `(B, T, H)`, meaningless at masked tokens; `pooler_output` `(B, H)`, its pooling over
+            the tokens that training did not drop; if asked for, `hidden_states`: num_hidden_layers + 1 of `(B, T, H)`.
+
+        Raises:
+            ValueError: Not exactly one of `input_ids` and `inputs_embeds` was given, or T exceeds the position table.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
+        if inputs_embeds is None:
+            hidden_states = self.embed_tokens(input_ids)
+        elif attention_mask is None:
+            hidden_states = inputs_embeds
+        else:
+            # Unlike the products of the layers, this also silences padding that is infinite or not a number.
+            hidden_states = inputs_embeds.masked_fill(attention_mask.unsqueeze(-1) == 0, 0.0)
+        hidden_states = self.embed(hidden_states, attention_mask, token_type_ids)
+        if self.training and self.config.token_dropout_prob > 0:
+            mask = hidden_states.new_ones(hidden_states.shape[:2]) if attention_mask is None else attention_mask
+            attention_mask = drop_tokens(mask, self.config.token_dropout_prob)
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, attention_mask)
+        hidden_states = self.norm(hidden_states)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=hidden_states, pooler_output=pool(hidden_states, attention_mask, self.config.pooling)
+        )
+
+    def embed(
+        self,
+        inputs_embeds: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Add positions and token types, where the network has them, and widen to `(B, T, H)`."""
+        if self.embed_positions is not None:
+            inputs_embeds = inputs_embeds + self.embed_positions(self.position_ids(inputs_embeds, attention_mask))
+        if self.embed_token_types is not None:
+            if token_type_ids is None:
+                token_type_ids = inputs_embeds.new_zeros(inputs_embeds.shape[:2], dtype=torch.long)
+            inputs_embeds = inputs_embeds + self.embed_token_types(token_type_ids)
+        return self.dropout(self.embed_proj(inputs_embeds))
+
+    def position_ids(self, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Count the real tokens of each text from 0, so that padding moves none: `(B, T)`."""
+        length, limit = inputs_embeds.shape[1], self.config.max_position_embeddings
+        if limit is not None and length > limit:
+            raise ValueError(f"The texts have {length} tokens, but max_position_embeddings allows at most {limit}.")
+        if attention_mask is None:
+            return torch.arange(length, device=inputs_embeds.device).unsqueeze(0)
+        return ((attention_mask != 0).cumsum(dim=1) - 1).clamp(min=0)
+
+
+class WaveForSequenceClassification(WavePreTrainedModel):
+    """A Wave Network that labels whole texts: one label, several labels or a number, as `config.problem_type` says."""
+
+    # The loss is a mean over the batch at hand: Trainer itself must account for accumulation and several processes.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: WaveConfig):
+        super().__init__(config)
+        self.num_labels: int = config.num_labels  # type: ignore[assignment]
+        self.wave = WaveModel(config)
+        dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(config.hidden_size, self.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> SequenceClassifierOutput:
+        """Classify texts.
+
+        Args:
+            input_ids: See `WaveModel.forward`, as for the next three.
+            attention_mask: `(B, T)`.
+            token_type_ids: `(B, T)`.
+            inputs_embeds: `(B, T, E)`.
+            labels: Class ids `(B,)`, int64, for one label a text; 0 or 1 as floats `(B, num_labels)` for several;
+                numbers `(B,)` or `(B, num_labels)` for regression. When given, the loss is computed: cross entropy,
+                binary cross entropy and mean squared error respectively.
+            **kwargs: `output_hidden_states`, `return_dict`.
+
+        Returns:
+            `logits` `(B, num_labels)` and, if asked for, `loss` (a scalar) and `hidden_states`.
+        """
+        outputs: BaseModelOutputWithPooling = self.wave(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        logits = self.classifier(self.dropout(outputs.pooler_output))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
+        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+
+
+__all__ = [
+    "WaveForSequenceClassification",
+    "WaveLayer",
+    "WaveModel",
+    "WavePreTrainedModel",
+    "global_magnitude",
+    "readout",
+    "token2wave",
+    "wave_interference",
+    "wave_modulation",
+]
