@@ -43,7 +43,8 @@ class WaveConfig(PreTrainedConfig):
         classifier_dropout: Dropout before the classifier. `None` means `hidden_dropout_prob`.
         max_position_embeddings: Rows of a learned position table. `None` means no table and no limit on the length.
         type_vocab_size: Rows of the token type table. 0 means no table; token types are then ignored.
-        layer_norm_eps: Epsilon of the layer normalisations.
+        layer_norm_eps: Epsilon of the layer normalisations. The slope of each at a token of zeros is
+            1 / sqrt(layer_norm_eps), and float16 must hold the product over the layers.
         initializer_range: Standard deviation of the initial weights.
         pad_token_id: Token whose embedding starts, and stays, at zero. Padding is told by the attention mask alone.
         tie_word_embeddings: Whether a language modelling head shares the token table.
@@ -69,7 +70,7 @@ class WaveConfig(PreTrainedConfig):
     classifier_dropout: float | int | None = None
     max_position_embeddings: int | None = None
     type_vocab_size: int = 0
-    layer_norm_eps: float = 1e-12
+    layer_norm_eps: float = 1e-5
     initializer_range: float = 0.02
     pad_token_id: int | None = 0
     tie_word_embeddings: bool = True

@@ -18,47 +18,50 @@ from pathlib import Path
 from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, NamedSplit, Value
 from datasets.utils import tqdm
 
-
 logger = logging.getLogger(__name__)
 
 # All of them are installed wherever this package is: it needs them, or one of its dependencies does.
 LIBRARIES = ("torch", "sympy", "transformers", "pandas", "numpy", "networkx", "huggingface_hub", "datasets")
-MAX_SENTENCES_PER_LIBRARY = 6_000
+MAX_SENTENCES_PER_LIBRARY = 5_000
 
 _TEST_FOLDERS = {"test", "tests", "testing"}
 
-_FENCED_CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
-_HEADING = re.compile(r"^.*\n[-=~^]{3,}$", re.MULTILINE)
-# Prose stands at the left margin. Indented lines are code or describe arguments; the signs listed here open doctests,
-# directives, tables and lists; a single word before a colon opens a section ("Args:") or an entry ("axis : int").
-_PARAGRAPH = re.compile(r"(?:^(?![-*+|#@:<>]|\.\.|\S+ ?:\s)\S.*\n?)+", re.MULTILINE)
+# Code between fences, and doctests with what they print, up to the next empty line.
+_CODE = re.compile(r"^[ \t]*```(?s:.*?)^[ \t]*```|^[ \t]*>>>.*(?:\n.*\S.*)*", re.MULTILINE)
+# A paragraph is made of lines that do not start like a quotation, directive, underline, table or list, nor name what
+# is described below or behind a colon: "ValueError", "Args:", "axis : int", "text (`str`): ...".
+_PARAGRAPH = re.compile(
+    r"(?:^[ \t]*(?![-*+|#@:<>=~^]|\.\.|\w+$|\S+ ?(?:\(.*\))?:\s)\S.*\n?)+",
+    re.MULTILINE,
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z])")
-# Citations, roles such as :class:, the targets of links, and the signs around code and emphasis: what is left is words.
-_MARKUP = re.compile(r"\[\w+\]_|:[\w:]+:(?=`)|\]\([^)]*\)|[`*\[\]~]")
+# Citations, roles such as :class:, the targets of links, and the signs around code and emphasis; words are left.
+_MARKUP = re.compile(r"\s*\[\w+\]_|:[\w:]+:(?=`)|\]\([^)]*\)|\s*<[^<>]*>`_*|[`*\[\]~]")
 _SENTENCE = re.compile(r"[A-Z].*[\w)][.!?]")
 _LIBRARY_NAME = re.compile(rf"{'|'.join(LIBRARIES)}|\b(?:np|pd|nx)\.", re.IGNORECASE)
 
 
 def load_embedded_corpus(seed: int = 42) -> DatasetDict:
-    """Builds the corpus from the libraries installed here, in about twenty seconds and without importing any of them.
+    """Builds the corpus from the libraries installed here, within half a minute and without importing any of them.
 
-    Each row is one sentence of prose (5 to 60 words, markup removed) and the library it documents. What would make the
-    task ill-posed or trivial is left out:
+    Each row is one sentence of prose with its markup removed, and the library it documents. Left out is what would
+    make the task ill-posed or trivial:
 
-    - a sentence that several libraries contain has no right answer and is dropped; within a library it is kept once,
-      whatever its case;
-    - a sentence that names one of the libraries is dropped. Its own name would give the answer away, and if only its
-      own name were dropped, any other name would rule that library out.
+    - sentences of less than 7 words, most of which any library might contain, and of more than 60;
+    - sentences that several libraries contain: they have no right answer. Within one library they are kept once;
+    - sentences that name one of the libraries. A library's own name would give the answer away, and if only that were
+      dropped, any other name would rule out the library it belongs to.
 
-    A large library is sampled file by file until it has given 6,000 sentences, so classes differ less in size. Rows
-    depend on the seed and on the versions of the libraries; the log and each split's `info.description` tell which.
+    A large library is sampled file by file until it has given 5,000 sentences, so that classes differ less in size.
+    The split is by sentence: two sentences of one docstring may fall on two sides of it. Rows depend on the versions
+    of the libraries, which the log and each split's `info.description` tell.
 
     Args:
         seed (`int`, *optional*, defaults to 42):
             Chooses the files that are read and the split. The same seed gives the same rows in the same order.
 
     Returns:
-        `datasets.DatasetDict`: the splits `train`, `validation` and `test` (80, 10 and 10 percent of each class), with
+        `datasets.DatasetDict`: The splits `train`, `validation` and `test` (80, 10 and 10 percent of each class), with
         the columns `text` (string) and `label` (`ClassLabel` over the names of the libraries).
 
     Raises:
@@ -66,7 +69,7 @@ def load_embedded_corpus(seed: int = 42) -> DatasetDict:
 
     Example:
         ```python
-        >>> from wave_hf import load_embedded_corpus
+        >>> from wave_hf.embedded_corpus import load_embedded_corpus
 
         >>> corpus = load_embedded_corpus()
         >>> corpus["train"].features["label"].names
@@ -80,12 +83,8 @@ def load_embedded_corpus(seed: int = 42) -> DatasetDict:
     progress = tqdm(sources.items(), desc="Reading documentation strings", unit="library")
     sentences = {library: _sample_sentences(paths, seed) for library, paths in progress}
 
-    features = Features({"text": Value("string"), "label": ClassLabel(names=list(LIBRARIES))})
-    info = DatasetInfo(description=description, features=features)
     splits = _split(_drop_shared(sentences), seed)
-    return DatasetDict(
-        {name: Dataset.from_list(rows, features, info, NamedSplit(name)) for name, rows in splits.items()}
-    )
+    return DatasetDict({name: _to_dataset(rows, name, description) for name, rows in splits.items()})
 
 
 def _find_sources(library: str) -> list[Path]:
@@ -100,8 +99,8 @@ def _find_sources(library: str) -> list[Path]:
     ]
     if not sources:
         raise ImportError(
-            f"The embedded corpus is built from the Python source of {library!r}, which is not installed here or has no "
-            f".py files: run `pip install {library}`.",
+            f"The embedded corpus is built from the Python source of {library!r}, which is not installed here or has "
+            f"no .py files: run `pip install {library}`.",
             name=library,
         )
     return sorted(sources, key=Path.as_posix)
@@ -143,8 +142,7 @@ def _docstrings(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFun
 
 
 def _prose_sentences(docstring: str) -> Iterator[str]:
-    text = _HEADING.sub("", _FENCED_CODE.sub("", docstring))
-    for paragraph in _PARAGRAPH.findall(text):
+    for paragraph in _PARAGRAPH.findall(_CODE.sub("", docstring)):
         words = _MARKUP.sub("", paragraph).split()
         yield from filter(_is_prose, _SENTENCE_END.split(" ".join(words)))
 
@@ -153,7 +151,7 @@ def _is_prose(sentence: str) -> bool:
     letters = sum(character.isalpha() or character.isspace() for character in sentence)
     return (
         _SENTENCE.fullmatch(sentence) is not None
-        and 5 <= len(sentence.split()) <= 60
+        and 7 <= len(sentence.split()) <= 60
         and letters >= 0.85 * len(sentence)  # else it is mostly a formula, a path or a signature
         and _LIBRARY_NAME.search(sentence) is None
     )
@@ -167,13 +165,13 @@ def _drop_shared(sentences: dict[str, list[str]]) -> dict[str, list[str]]:
     }
 
 
-def _split(sentences: dict[str, list[str]], seed: int) -> dict[str, list[dict[str, str]]]:
+def _split(sentences: dict[str, list[str]], seed: int) -> dict[str, list[tuple[str, str]]]:
     """Gives a tenth of each library's sentences to validation, a tenth to test and the others to train."""
-    # `Dataset.train_test_split` can stratify too, but takes as long for it as all the reading.
+    # `Dataset.train_test_split` stratifies too, but goes through the rows one by one and takes several seconds.
     generator = random.Random(seed)
-    splits: dict[str, list[dict[str, str]]] = {"train": [], "validation": [], "test": []}
+    splits: dict[str, list[tuple[str, str]]] = {"train": [], "validation": [], "test": []}
     for library, found in sentences.items():
-        rows = [{"text": sentence, "label": library} for sentence in found]
+        rows = [(sentence, library) for sentence in found]
         generator.shuffle(rows)
         tenth = len(rows) // 10
         splits["validation"] += rows[:tenth]
@@ -182,3 +180,10 @@ def _split(sentences: dict[str, list[str]], seed: int) -> dict[str, list[dict[st
     for rows in splits.values():
         generator.shuffle(rows)
     return splits
+
+
+def _to_dataset(rows: list[tuple[str, str]], split: str, description: str) -> Dataset:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=list(LIBRARIES))})
+    columns = {"text": [text for text, _ in rows], "label": [label for _, label in rows]}
+    info = DatasetInfo(description=description, features=features)
+    return Dataset.from_dict(columns, info=info, split=NamedSplit(split))

@@ -27,7 +27,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 30522, do_lower_case
 
     Returns:
         `BertTokenizer`: Encodes a text as `[CLS] a [SEP]` and a pair as `[CLS] a [SEP] b [SEP]`; `[PAD]` has the id 0.
-        A word with a character that the texts do not have becomes `[UNK]`.
+        A word becomes `[UNK]` only if the vocabulary lacks one of its characters, or if it has more than 100 of them.
 
     Raises:
         ValueError: If `texts` holds no text, or if `vocab_size` is too small for the special tokens and one character.
@@ -42,11 +42,12 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 30522, do_lower_case
         ```
     """
     tokenizer = BertTokenizer(do_lower_case=do_lower_case)
-    special_tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    if vocab_size < len(special_tokens) + 2:
+    special_tokens = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
+    smallest_size = len(special_tokens) + 2
+    if vocab_size < smallest_size:
         raise ValueError(
-            f"`vocab_size` is {vocab_size}, but the special tokens take {len(special_tokens)} and a character up to 2: "
-            f"it must be at least {len(special_tokens) + 2}."
+            f"`vocab_size` is {vocab_size}, but must be at least {smallest_size}: the special tokens take "
+            f"{len(special_tokens)} and a character up to 2."
         )
     texts = list(texts)
     backend = tokenizer.backend_tokenizer
@@ -55,30 +56,30 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 30522, do_lower_case
     if not characters:
         raise ValueError("`texts` holds no text to train a tokenizer on: give at least one string that is not blank.")
 
-    # The trainer numbers the `##a` tokens in the order of a randomly seeded hash map, and breaks ties between equally
-    # frequent merges by these numbers (huggingface/tokenizers#1794). So the tokens of one character are learned first,
-    # then sorted and handed over with the special tokens, whose order it keeps.
-    alphabet = _train_vocabulary(backend, texts, 0, characters, special_tokens).keys() - set(special_tokens)
-    vocab = _train_vocabulary(backend, texts, vocab_size, characters, special_tokens + sorted(alphabet))
-    return BertTokenizer(vocab=vocab, do_lower_case=do_lower_case)
-
-
-def _most_common_characters(backend: Tokenizer, texts: list[str], number: int) -> list[str]:
-    counts = Counter(chain.from_iterable(map(backend.normalizer.normalize_str, texts)))
-    del counts[" "]  # the only white space that normalizing leaves
-    return [character for character, _ in counts.most_common(number)]
-
-
-def _train_vocabulary(
-    backend: Tokenizer, texts: list[str], vocab_size: int, characters: list[str], first_tokens: list[str]
-) -> dict[str, int]:
+    # Left alone, the trainer numbers the `##a` tokens in the order of a randomly seeded hash map, and by these numbers
+    # chooses between equally frequent merges (huggingface/tokenizers#1794). It keeps the order of special tokens.
+    continuations = [f"##{character}" for character in characters if _continues_words(backend, character)]
     trainer = WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=2,
-        special_tokens=first_tokens,
+        special_tokens=special_tokens + continuations,
         initial_alphabet=characters,
         limit_alphabet=len(characters),
         show_progress=sys.stdout.isatty(),  # elsewhere the bars are empty lines
     )
     backend.train_from_iterator(texts, trainer)
-    return backend.get_vocab()
+    return BertTokenizer(vocab=backend.get_vocab(), do_lower_case=do_lower_case)
+
+
+def _most_common_characters(backend: Tokenizer, texts: list[str], number: int) -> list[str]:
+    counts: Counter[str] = Counter()
+    for character, count in Counter(chain.from_iterable(texts)).items():
+        for normalized in backend.normalizer.normalize_str(character):
+            counts[normalized] += count
+    del counts[" "]  # the only white space that normalizing leaves
+    return [character for character, _ in counts.most_common(number)]
+
+
+def _continues_words(backend: Tokenizer, character: str) -> bool:
+    """Whether a character can stand inside a word, unlike punctuation and Chinese, whose characters are words."""
+    return len(backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(f"a{character}"))) == 1

@@ -1,0 +1,70 @@
+"""What the tests build on: networks and texts that are small, random and always the same."""
+
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+
+from wave_hf import WaveConfig, WaveForSequenceClassification, WavePreTrainedModel
+
+VOCAB_SIZE = 32
+OPERATIONS = ["modulation", "interference"]
+READOUTS = ["cartesian", "real", "magnitude"]
+POOLINGS = ["mean", "max", "cls"]
+
+# Every optional part of the network at once.
+ALL_PARTS = {
+    "embedding_size": 4,
+    "num_hidden_layers": 2,
+    "wave_operation": ["interference", "modulation"],
+    "intermediate_size": 12,
+    "local_kernel_size": 3,
+    "residual": True,
+    "max_position_embeddings": 16,
+    "type_vocab_size": 2,
+}
+
+
+def tiny_config(**fields: Any) -> WaveConfig:
+    """Return the paper's single layer, 8 wide and without dropout, but for the fields given."""
+    defaults = {"vocab_size": VOCAB_SIZE, "hidden_size": 8, "hidden_dropout_prob": 0.0, "num_labels": 3}
+    return WaveConfig(**(defaults | fields))
+
+
+def configs(**fields: st.SearchStrategy) -> st.SearchStrategy[WaveConfig]:
+    """Draw tiny configs of all kinds; `fields` replaces what a field is drawn from."""
+    kinds = {
+        "wave_operation": st.sampled_from(OPERATIONS),
+        "readout": st.sampled_from(READOUTS),
+        "pooling": st.sampled_from(POOLINGS),
+        "num_hidden_layers": st.sampled_from([1, 3]),
+        "embedding_size": st.sampled_from([None, 4]),
+        "intermediate_size": st.sampled_from([None, 12]),
+        "local_kernel_size": st.sampled_from([None, 3]),
+        "residual": st.booleans(),
+        "max_position_embeddings": st.sampled_from([None, 16]),
+        "type_vocab_size": st.sampled_from([0, 2]),
+    }
+    return st.builds(tiny_config, **(kinds | fields))
+
+
+def tiny_model(
+    config: WaveConfig | None = None,
+    model_class: type[WavePreTrainedModel] = WaveForSequenceClassification,
+    **fields: Any,
+) -> WavePreTrainedModel:
+    """Return a network of the config, or of `tiny_config(**fields)`, in eval mode and with all parameters random.
+
+    A freshly initialised network would hide much: its biases are zero, and its logits hardly differ.
+    """
+    torch.manual_seed(0)
+    model = model_class(config or tiny_config(**fields))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.5)
+    return model.eval()
+
+
+def random_ids(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Return random token ids."""
+    return torch.randint(VOCAB_SIZE, shape, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,21 @@
+"""Settings of all tests."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# The same examples in every run, and no limit on the time of one: a test that fails, fails for everybody.
+settings.register_profile("wave_hf", derandomize=True, deadline=None, max_examples=50)
+settings.load_profile("wave_hf")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marks of transformers' own tests, which test_transformers_suite.py runs if it is told to."""
+    if checkout := os.environ.get("TRANSFORMERS_TESTS"):
+        tests = Path(checkout, "tests")
+        for file in (*tests.glob("*.py"), *tests.glob("generation/*.py"), *tests.glob("exporters/*.py")):
+            for mark in set(re.findall(r"\bmark\.(\w+)", file.read_text(encoding="utf-8"))):
+                config.addinivalue_line("markers", f"{mark}: used by transformers")

@@ -1,0 +1,123 @@
+"""Tests of WaveConfig."""
+
+import importlib
+from typing import Any
+
+import pytest
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+
+import wave_hf
+from wave_hf import WaveConfig, WavePreTrainedModel
+
+# A value other than the default for every field.
+UNUSUAL: dict[str, Any] = {
+    "vocab_size": 100,
+    "hidden_size": 16,
+    "embedding_size": 4,
+    "num_hidden_layers": 2,
+    "wave_operation": ["interference", "modulation"],
+    "readout": "magnitude",
+    "intermediate_size": 24,
+    "local_kernel_size": 3,
+    "residual": True,
+    "pooling": "cls",
+    "hidden_dropout_prob": 0.3,
+    "token_dropout_prob": 0.2,
+    "classifier_dropout": 0.4,
+    "max_position_embeddings": 12,
+    "type_vocab_size": 2,
+    "layer_norm_eps": 1e-5,
+    "initializer_range": 0.1,
+    "pad_token_id": 99,
+    "tie_word_embeddings": False,
+}
+
+
+def test_defaults_are_the_single_layer_of_the_paper():
+    config = WaveConfig()
+    size = (config.vocab_size, config.hidden_size, config.num_hidden_layers)
+    assert size == (30522, 768, 1)
+    assert (config.wave_operation, config.readout, config.pooling) == ("modulation", "cartesian", "mean")
+    assert not config.residual
+    absent = ("embedding_size", "intermediate_size", "local_kernel_size", "max_position_embeddings", "type_vocab_size")
+    assert not any(getattr(config, part) for part in absent)
+
+
+def test_fields_are_given_by_name():
+    with pytest.raises((TypeError, ValueError)):
+        WaveConfig(30522)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("vocab_size", 0),
+        ("hidden_size", 0),
+        ("hidden_size", "32"),
+        ("hidden_size", 32.0),
+        ("num_hidden_layers", 0),
+        ("embedding_size", 0),
+        ("intermediate_size", 0),
+        ("max_position_embeddings", 0),
+        ("type_vocab_size", -1),
+        ("wave_operation", "addition"),
+        ("wave_operation", ["modulation", "interference"]),
+        ("wave_operation", ["addition"]),
+        ("wave_operation", []),
+        ("readout", "imaginary"),
+        ("pooling", "last"),
+        ("residual", "yes"),
+        ("local_kernel_size", 4),
+        ("local_kernel_size", -1),
+        ("hidden_dropout_prob", 1.0),
+        ("hidden_dropout_prob", -0.1),
+        ("token_dropout_prob", 1.0),
+        ("classifier_dropout", 1.0),
+        ("layer_norm_eps", 0.0),
+        ("initializer_range", -0.02),
+        ("pad_token_id", -1),
+        ("pad_token_id", 30522),
+    ],
+)
+def test_impossible_value_is_refused_by_the_name_of_its_field(field, value):
+    with pytest.raises(StrictDataclassError, match=field):
+        WaveConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("wave_operation", ["interference"]),
+        ("local_kernel_size", 1),
+        ("hidden_dropout_prob", 0),
+        ("token_dropout_prob", 0.99),
+        ("pad_token_id", None),
+        ("pad_token_id", 30521),
+    ],
+)
+def test_value_at_the_edge_of_the_possible_is_taken(field, value):
+    assert getattr(WaveConfig(**{field: value}), field) == value
+
+
+def test_saving_keeps_every_field(tmp_path):
+    labels = {
+        "id2label": {0: "sports", 1: "business", 2: "science"},
+        "label2id": {"sports": 0, "business": 1, "science": 2},
+    }
+    WaveConfig(**UNUSUAL, **labels).save_pretrained(tmp_path)
+    loaded = WaveConfig.from_pretrained(tmp_path)
+    assert {field: getattr(loaded, field) for field in WaveConfig.__annotations__} == UNUSUAL
+    assert {field: getattr(loaded, field) for field in labels} == labels
+    assert loaded.num_labels == 3
+
+
+def test_auto_map_leads_to_every_class():
+    classes = [getattr(wave_hf, name) for name in wave_hf.__all__]
+    models = {c for c in classes if isinstance(c, type) and issubclass(c, WavePreTrainedModel)} - {WavePreTrainedModel}
+    found = {}
+    for auto_class, reference in WaveConfig().auto_map.items():
+        assert hasattr(transformers, auto_class)
+        module, name = reference.split(".")
+        found[auto_class] = getattr(importlib.import_module(f"wave_hf.{module}"), name)
+    assert set(found.values()) == models | {WaveConfig}

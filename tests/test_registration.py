@@ -1,0 +1,120 @@
+"""Tests of what `import wave_hf` gives to transformers, and a saved folder to those who do not have the package."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from builders import ALL_PARTS, tiny_config, tiny_model
+from torch.testing import assert_close
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, pipeline
+
+import wave_hf
+from wave_hf import WaveConfig, WaveForSequenceClassification, WaveModel, train_tokenizer
+
+MODEL_CLASSES = [(AutoModel, WaveModel), (AutoModelForSequenceClassification, WaveForSequenceClassification)]
+CODE = ["configuration_wave.py", "modeling_wave.py"]
+
+# Somebody who has transformers but not this package loads a folder, trains for a step, saves to another folder, and
+# tells what came of it.
+STRANGER = """
+import json, sys
+sys.modules["wave_hf"] = None  # from here on, importing it fails
+import torch
+from transformers import AutoModel, AutoModelForSequenceClassification
+
+folder, other_folder = sys.argv[1:]
+seen = {}
+try:
+    AutoModelForSequenceClassification.from_pretrained(folder)
+except ValueError as error:
+    seen["refusal"] = str(error)
+
+inputs = {"input_ids": torch.arange(12).view(2, 6)}
+model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
+seen["logits"] = model(**inputs).logits.tolist()
+seen["pooled"] = AutoModel.from_pretrained(folder, trust_remote_code=True)(**inputs).pooler_output.tolist()
+
+model(**inputs, labels=torch.tensor([0, 1])).loss.backward()
+torch.optim.SGD(model.parameters(), lr=0.1).step()
+seen["logits after training"] = model(**inputs).logits.tolist()
+model.save_pretrained(other_folder)
+print()  # transformers asked for trust on the line before
+print(json.dumps(seen))
+"""
+
+
+@pytest.mark.parametrize(("auto_class", "model_class"), MODEL_CLASSES)
+class TestAutoClasses:
+    def test_build_from_a_config(self, auto_class, model_class):
+        assert type(auto_class.from_config(tiny_config())) is model_class
+
+    @pytest.mark.parametrize("trust_remote_code", [None, True])
+    def test_load_the_installed_classes(self, auto_class, model_class, trust_remote_code, tmp_path):
+        model_class(tiny_config()).save_pretrained(tmp_path)
+        assert type(AutoConfig.from_pretrained(tmp_path)) is WaveConfig
+        assert type(auto_class.from_pretrained(tmp_path, trust_remote_code=trust_remote_code)) is model_class
+
+
+def test_importing_again_does_no_harm():
+    importlib.reload(wave_hf)
+    assert type(AutoModel.from_config(tiny_config())) is WaveModel
+
+
+@pytest.mark.parametrize("model_class", [model_class for _, model_class in MODEL_CLASSES])
+def test_saving_brings_the_code_and_its_map(model_class, tmp_path):
+    model_class(tiny_config()).save_pretrained(tmp_path)
+    package = Path(wave_hf.__file__).parent
+    assert sorted(path.name for path in tmp_path.glob("*.py")) == CODE
+    assert all((tmp_path / file).read_text() == (package / file).read_text() for file in CODE)
+    auto_map = json.loads((tmp_path / "config.json").read_text())["auto_map"]
+    assert auto_map.keys() >= {"AutoConfig", "AutoModel", "AutoModelForSequenceClassification"}
+
+
+@pytest.mark.slow
+def test_saved_folder_is_all_that_a_stranger_needs(tmp_path):
+    def visit(folder, other_folder):
+        home = {"HF_HOME": str(tmp_path / "home"), "HF_MODULES_CACHE": str(tmp_path / "modules")}
+        result = subprocess.run(
+            [sys.executable, "-I", "-c", STRANGER, folder, other_folder],
+            cwd=tmp_path,
+            env=os.environ | home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout.splitlines()[-1])
+
+    model, input_ids = tiny_model(**ALL_PARTS), torch.arange(12).view(2, 6)
+    model.save_pretrained(tmp_path / "first")
+    seen = visit(tmp_path / "first", tmp_path / "second")
+    assert "trust_remote_code=True" in seen["refusal"]
+    assert_close(torch.tensor(seen["logits"]), model(input_ids).logits)
+    assert_close(torch.tensor(seen["pooled"]), model.wave(input_ids).pooler_output)
+
+    trained = torch.tensor(seen["logits after training"])
+    assert not torch.allclose(trained, torch.tensor(seen["logits"]))
+    seen_later = visit(tmp_path / "second", tmp_path / "third")
+    assert_close(torch.tensor(seen_later["logits"]), trained)
+    assert_close(WaveForSequenceClassification.from_pretrained(tmp_path / "second")(input_ids).logits, trained)
+
+
+def test_pipeline_classifies_texts(tmp_path):
+    texts = ["one wave", "two waves on two oceans", "an ocean of waves"]
+    tokenizer = train_tokenizer(texts, vocab_size=60)
+    labels = {"id2label": {0: "calm", 1: "storm"}, "label2id": {"calm": 0, "storm": 1}}
+    model = tiny_model(WaveConfig(vocab_size=len(tokenizer), hidden_size=8, **labels))
+    tokenizer.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path)
+
+    classify = pipeline("text-classification", model=str(tmp_path))
+    results = classify(texts, batch_size=3, top_k=None)
+    for text, scores in zip(texts, results, strict=True):
+        probabilities = model(**tokenizer(text, return_tensors="pt")).logits.softmax(dim=-1)[0]
+        expected = dict(zip(["calm", "storm"], probabilities.tolist(), strict=True))
+        assert {score["label"]: score["score"] for score in scores} == pytest.approx(expected, abs=1e-5)

@@ -1,0 +1,81 @@
+"""Tests of training with transformers' Trainer."""
+
+import numpy as np
+import pytest
+import torch
+from builders import tiny_config
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
+
+from wave_hf import WaveForSequenceClassification
+
+# Labels of 16 texts for each kind of problem.
+PROBLEMS = {
+    "single_label_classification": torch.arange(16) % 3,
+    "multi_label_classification": torch.eye(16)[:, :3],
+    "regression": torch.linspace(-1, 1, 48).view(16, 3),
+}
+
+
+def texts_that_hold_their_label(number: int) -> list[dict[str, torch.Tensor]]:
+    """Return texts of eight random tokens, one of which, 1, 2 or 3, gives the label away."""
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for label in torch.randint(3, (number,), generator=generator):
+        input_ids = torch.randint(4, 32, (8,), generator=generator)
+        input_ids[torch.randint(8, (1,), generator=generator)] = label + 1
+        rows.append({"input_ids": input_ids, "labels": label})
+    return rows
+
+
+def train(output_dir, rows, *, config=None, callbacks=None, **arguments) -> Trainer:
+    set_seed(0)
+    trainer = Trainer(
+        WaveForSequenceClassification(config or tiny_config()),
+        TrainingArguments(output_dir, report_to="none", use_cpu=True, disable_tqdm=True, **arguments),
+        train_dataset=rows,
+        eval_dataset=rows,
+        compute_metrics=lambda pair: {"accuracy": np.mean(pair.predictions.argmax(-1) == pair.label_ids)},
+        callbacks=callbacks,
+    )
+    trainer.train()
+    return trainer
+
+
+def test_learns_a_separable_task(tmp_path):
+    rows = texts_that_hold_their_label(256)
+    arguments = {"num_train_epochs": 8, "learning_rate": 0.02, "per_device_train_batch_size": 32}
+    trainer = train(tmp_path, rows, save_strategy="no", **arguments)
+    assert trainer.evaluate()["eval_accuracy"] > 0.95
+
+
+@pytest.mark.parametrize("problem_type", PROBLEMS)
+def test_accumulated_batches_equal_one_large_batch(problem_type, tmp_path):
+    input_ids = torch.randint(32, (16, 6), generator=torch.Generator().manual_seed(0))
+    rows = [{"input_ids": ids, "labels": label} for ids, label in zip(input_ids, PROBLEMS[problem_type], strict=True)]
+    config = tiny_config(problem_type=problem_type, initializer_range=0.5)
+    logs = []
+    for batch_size in (16, 4):
+        arguments = {"per_device_train_batch_size": batch_size, "gradient_accumulation_steps": 16 // batch_size}
+        trainer = train(tmp_path, rows, config=config, max_steps=1, logging_steps=1, save_strategy="no", **arguments)
+        logs.append({name: trainer.state.log_history[0][name] for name in ("loss", "grad_norm")})
+    assert logs[1] == pytest.approx(logs[0], rel=1e-4)
+
+
+def test_stops_early_and_goes_back_to_the_best_checkpoint(tmp_path):
+    # With the greatest loss for the best, the first epoch is, and stays, the best one.
+    trainer = train(
+        tmp_path,
+        texts_that_hold_their_label(64),
+        callbacks=[EarlyStoppingCallback(early_stopping_patience=2)],
+        num_train_epochs=10,
+        learning_rate=0.01,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=True,
+    )
+    losses = [log["eval_loss"] for log in trainer.state.log_history if "eval_loss" in log]
+    assert len(losses) == 3
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(losses[0])
+    assert losses[0] > losses[2]
