@@ -242,7 +242,8 @@ def set_up_logging(training_args: TrainingArguments) -> None:
         datefmt="%m/%d/%Y %H:%M:%S",
         handlers=[logging.StreamHandler(sys.stdout)],
     )
-    logging.getLogger("examples").setLevel(logging.INFO if training_args.should_log else logging.WARNING)
+    for name in ("examples", "wave_hf"):
+        logging.getLogger(name).setLevel(logging.INFO if training_args.should_log else logging.WARNING)
     level = training_args.get_process_log_level()
     datasets.utils.logging.set_verbosity(level)
     transformers.utils.logging.set_verbosity(level)

@@ -42,7 +42,7 @@ _LIBRARY_NAME = re.compile(rf"{'|'.join(LIBRARIES)}|\b(?:np|pd|nx)\.", re.IGNORE
 
 
 def load_embedded_corpus(seed: int = 42) -> DatasetDict:
-    """Builds the corpus from the libraries installed here, within half a minute and without importing any of them.
+    """Build the corpus from the libraries installed here, within half a minute and without importing any of them.
 
     Each row is one sentence of prose with its markup removed, and the library it documents. Left out is what would
     make the task ill-posed or trivial:
@@ -57,11 +57,10 @@ def load_embedded_corpus(seed: int = 42) -> DatasetDict:
     of the libraries, which the log and each split's `info.description` tell.
 
     Args:
-        seed (`int`, *optional*, defaults to 42):
-            Chooses the files that are read and the split. The same seed gives the same rows in the same order.
+        seed: Chooses the files that are read and the split. The same seed gives the same rows in the same order.
 
     Returns:
-        `datasets.DatasetDict`: The splits `train`, `validation` and `test` (80, 10 and 10 percent of each class), with
+        The splits `train`, `validation` and `test` (80, 10 and 10 percent of each class), with
         the columns `text` (string) and `label` (`ClassLabel` over the names of the libraries).
 
     Raises:
@@ -88,7 +87,7 @@ def load_embedded_corpus(seed: int = 42) -> DatasetDict:
 
 
 def _find_sources(library: str) -> list[Path]:
-    """Lists the library's Python files, tests excluded, in an order that does not depend on the file system."""
+    """List the library's Python files, tests excluded, in an order that does not depend on the file system."""
     spec = importlib.util.find_spec(library)  # finds a top-level package without importing it
     folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
     sources = [
@@ -112,7 +111,7 @@ def _describe(seed: int) -> str:
 
 
 def _sample_sentences(paths: list[Path], seed: int) -> list[str]:
-    """Collects the sentences of one library, reading files in random order until there are enough of them."""
+    """Collect the sentences of one library, reading files in random order until there are enough of them."""
     sentences: dict[str, str] = {}
     for path in random.Random(seed).sample(paths, len(paths)):
         for docstring in _read_docstrings(path):
@@ -166,7 +165,7 @@ def _drop_shared(sentences: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _split(sentences: dict[str, list[str]], seed: int) -> dict[str, list[tuple[str, str]]]:
-    """Gives a tenth of each library's sentences to validation, a tenth to test and the others to train."""
+    """Give a tenth of each library's sentences to validation, a tenth to test and the others to train."""
     # `Dataset.train_test_split` stratifies too, but goes through the rows one by one and takes several seconds.
     generator = random.Random(seed)
     splits: dict[str, list[tuple[str, str]]] = {"train": [], "validation": [], "test": []}

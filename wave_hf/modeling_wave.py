@@ -133,11 +133,17 @@ def readout(wave: Wave, form: str) -> torch.Tensor:
 
     Returns:
         `(B, T, 2H)` for `"cartesian"`, else `(B, T, H)`.
+
+    Raises:
+        ValueError: There is no such form.
     """
-    real, imag = wave
     if form == "cartesian":
-        return torch.cat((real, imag), dim=-1)
-    return real if form == "real" else magnitude(wave)
+        return torch.cat(wave, dim=-1)
+    if form == "real":
+        return wave[0]
+    if form == "magnitude":
+        return magnitude(wave)
+    raise ValueError(f"form is {form!r}, but should be 'cartesian', 'real' or 'magnitude'.")
 
 
 def magnitude(wave: Wave) -> torch.Tensor:
@@ -280,6 +286,11 @@ class WavePreTrainedModel(PreTrainedModel):
     _can_compile_fullgraph = True
     _can_record_outputs = {"hidden_states": WaveLayer}
 
+    @classmethod
+    def from_pretrained(cls, *args, use_safetensors: bool | None = True, **kwargs):
+        """Load a model as transformers does, but never from pickled weights, which could run code."""
+        return super().from_pretrained(*args, use_safetensors=use_safetensors, **kwargs)
+
 
 class WaveModel(WavePreTrainedModel):
     """The Wave Network without a head: one real vector a token, and one a text."""
@@ -305,7 +316,7 @@ class WaveModel(WavePreTrainedModel):
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.LongTensor | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Run the network.
@@ -328,13 +339,11 @@ class WaveModel(WavePreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
         if inputs_embeds is None:
-            hidden_states = self.embed_tokens(input_ids)
-        elif attention_mask is None:
-            hidden_states = inputs_embeds
-        else:
+            inputs_embeds = self.embed_tokens(input_ids)
+        if attention_mask is not None:
             # Unlike the products of the layers, this also silences padding that is infinite or not a number.
-            hidden_states = inputs_embeds.masked_fill(attention_mask.unsqueeze(-1) == 0, 0.0)
-        hidden_states = self.embed(hidden_states, attention_mask, token_type_ids)
+            inputs_embeds = torch.where(attention_mask.unsqueeze(-1) != 0, inputs_embeds, 0.0)
+        hidden_states = self.embed(inputs_embeds, attention_mask, token_type_ids)
         if self.training and self.config.token_dropout_prob > 0:
             mask = hidden_states.new_ones(hidden_states.shape[:2]) if attention_mask is None else attention_mask
             attention_mask = drop_tokens(mask, self.config.token_dropout_prob)
@@ -391,7 +400,7 @@ class WaveForSequenceClassification(WavePreTrainedModel):
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.LongTensor | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> SequenceClassifierOutput:

@@ -11,22 +11,19 @@ from transformers import BertTokenizer
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 30522, do_lower_case: bool = True) -> BertTokenizer:
-    """Trains a WordPiece vocabulary on texts and returns it as a stock `BertTokenizer`.
+    """Train a WordPiece vocabulary on texts and return it as a stock `BertTokenizer`.
 
     The tokenizer needs nothing of this package: once saved, `AutoTokenizer.from_pretrained` loads it wherever
     transformers is installed. The same texts give the same vocabulary in every process.
 
     Args:
-        texts (`Iterable[str]`):
-            The texts, for instance a list, a generator or a column of a dataset. They are held in memory.
-        vocab_size (`int`, *optional*, defaults to 30522):
-            The most tokens the vocabulary may have, special tokens included. Small corpora give fewer, since only
-            what occurs twice becomes a token of several characters: `len(tokenizer)` is the size a model needs.
-        do_lower_case (`bool`, *optional*, defaults to `True`):
-            Whether to lowercase texts and strip their accents, in training and ever after.
+        texts: The texts, for instance a list, a generator or a column of a dataset. They are held in memory.
+        vocab_size: The most tokens the vocabulary may have, special tokens included. Small corpora give fewer, since
+            only what occurs twice becomes a token of several characters: `len(tokenizer)` is the size a model needs.
+        do_lower_case: Whether to lowercase texts and strip their accents, in training and ever after.
 
     Returns:
-        `BertTokenizer`: Encodes a text as `[CLS] a [SEP]` and a pair as `[CLS] a [SEP] b [SEP]`; `[PAD]` has the id 0.
+        A tokenizer that encodes a text as `[CLS] a [SEP]` and a pair as `[CLS] a [SEP] b [SEP]`; `[PAD]` has the id 0.
         A word becomes `[UNK]` only if the vocabulary lacks one of its characters, or if it has more than 100 of them.
 
     Raises:
