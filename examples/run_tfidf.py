@@ -33,7 +33,9 @@ def main() -> None:
         (args,) = HfArgumentParser(BaselineArguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     data = load_raw_datasets(args, ModelArguments())
-    train, validation = data["train"], data["validation"]
+    if not {"train", "validation"} <= data.keys():
+        raise SystemExit("The baseline needs both --train_file and --validation_file, or neither")
+    train, validation = data["train"][:], data["validation"][:]
     start = time.perf_counter()
     classifier = make_pipeline(
         TfidfVectorizer(ngram_range=(1, args.ngrams), sublinear_tf=True),
@@ -44,7 +46,7 @@ def main() -> None:
         "eval_accuracy": classifier.score(validation["text"], validation["label"]),
         "train_runtime": time.perf_counter() - start,
         "parameters": classifier[-1].coef_.size + classifier[-1].intercept_.size,
-        "eval_samples": len(validation),
+        "eval_samples": len(validation["text"]),
     }
     print(json.dumps(result))
 
