@@ -461,7 +461,7 @@ def test_two_processes_resume_within_an_epoch_as_if_uninterrupted(tmp_path, smal
 @pytest.mark.slow
 def test_without_data_and_config_the_default_recipe_learns_the_embedded_corpus(tmp_path):
     out = tmp_path / "out"
-    limits = ["--max_train_samples", "2000", "--max_eval_samples", "200", "--max_steps", "20"]
+    limits = ["--max_train_samples", "2000", "--max_eval_samples", "200", "--max_steps", "150"]
     subprocess.run([sys.executable, SCRIPT, "--do_train", "--do_eval", "--output_dir", out, *limits], check=True)
     config = AutoConfig.from_pretrained(out)
     assert results(out)["eval_accuracy"] > 1.2 / config.num_labels
