@@ -1,31 +1,36 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""What the example scripts share: arguments, recipes, data, building a model, training and reporting.
+"""What the example scripts share, in the order of a run: arguments, rows, task, model, training and reporting.
 
-Wrong input ends a script with one sentence (`SystemExit`) before anything is written.
+Wrong input ends a script with one sentence (`SystemExit`) before anything is written. With several processes each
+reads all rows, so that none waits for another before all have come as far as training.
 """
 
 import ast
 import csv
+import hashlib
 import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any, Literal
 
 import datasets
 import numpy as np
-import pyarrow.compute as pc
+import pyarrow as pa
 import torch
 import transformers
-from datasets import Dataset, DatasetDict, List, Value, load_dataset
+from accelerate.utils import gather_object
+from checkpoints import check_same_network, find_checkpoint
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, load_dataset
 from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import StrictDataclassError
+from length_grouping import LengthGroupedTrainer
 from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, f1_score, mean_squared_error
 from sklearn.model_selection import train_test_split
@@ -33,27 +38,27 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    EvalPrediction,
     HfArgumentParser,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import PredictionOutput, get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from wave_hf import train_tokenizer
 from wave_hf.embedded_corpus import load_embedded_corpus
 
 RECIPES = Path(__file__).parent / "configs"
 DEFAULT_RECIPE = "wave-small"
+CHECKPOINTS = ("checkpoint-*", "step_*", "epoch_*")  # Trainer's, and those of run_glue_no_trainer.py
 
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
+# Maps predictions and references, each `(N,)` or `(N, num_labels)`, to named values.
+Metric = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 
 logger = logging.getLogger("examples.common")
 
@@ -105,9 +110,12 @@ class DataArguments:
     validation_split_percentage: int = field(
         default=5, metadata={"help": "Percentage of the training rows held out if there are none to evaluate on."}
     )
-    max_seq_length: int = field(default=128, metadata={"help": "Texts are cut off after this many tokens."})
+    max_seq_length: int = field(
+        default=128, metadata={"help": "Texts are cut off after this many tokens.", "aliases": ["--max_length"]}
+    )
     pad_to_max_length: bool = field(default=False, metadata={"help": "Pad all texts to max_seq_length."})
     overwrite_cache: bool = field(default=False, metadata={"help": "Tokenize again, whatever the cache holds."})
+    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Train on so many rows at most."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Evaluate on so many rows at most."})
     max_predict_samples: int | None = field(default=None, metadata={"help": "Predict so many rows at most."})
@@ -203,21 +211,42 @@ def ending_with_one_line(subject: str) -> Iterator[None]:
         raise SystemExit(f"{subject}: {' '.join(str(reason).split()) or 'no content'}") from error
 
 
+@contextmanager
+def ending_together() -> Iterator[None]:
+    """End all processes if one of them has to end, and let the first one tell why.
+
+    Left alone, the others would wait for it in the first exchange of training.
+    """
+    reason: Any = None
+    try:
+        yield
+    except SystemExit as end:
+        reason = end.code
+    reasons = gather_object([reason]) if torch.distributed.is_initialized() else [reason]
+    given = [reason for reason in reasons if reason is not None]
+    if given:
+        raise SystemExit(given[0] if int(os.environ.get("RANK", 0)) == 0 or given[0] == 0 else 1)
+
+
 def parse_arguments(*argument_classes: Any) -> tuple[Any, ...]:
     """Parse the command line, or the one json file it names, over the training defaults of the recipe."""
     parser = HfArgumentParser(argument_classes, usage="%(prog)s --help | FILE.json | --OPTION VALUE ...")
-    # A batch of rows of like length needs little padding.
-    parser.set_defaults(train_sampling_strategy="group_by_length")
+    known = {option.name for cls in argument_classes for option in fields(cls)}
+    # A batch of rows of like length needs little padding; and a machine without an accelerator needs no flag.
+    house_defaults = {"train_sampling_strategy": "group_by_length", "use_cpu": not torch.accelerator.is_available()}
+    parser.set_defaults(**{name: value for name, value in house_defaults.items() if name in known})
     arguments, from_file = sys.argv[1:], {}
     with ending_with_one_line("Arguments"):
         if len(arguments) == 1 and arguments[0].endswith(".json"):
             arguments, from_file = [], json.loads(Path(arguments[0]).read_text())
-        parser.set_defaults(**from_file)
-        defaults = recipe_defaults(parser.parse_args(arguments)) | from_file
-        unknown = defaults.keys() - {option.name for cls in argument_classes for option in fields(cls)}
+        parser.set_defaults(**{name: value for name, value in from_file.items() if name in known})
+        recipe = recipe_defaults(parser.parse_args(arguments))
+        # A recipe serves all scripts, also those that have fewer options than Trainer.
+        of_trainer = {option.name for option in fields(TrainingArguments)}
+        unknown = (from_file.keys() - known) | (recipe.keys() - known - of_trainer)
         if unknown:
             raise SystemExit(f"Unknown arguments: {', '.join(sorted(unknown))}")
-        parser.set_defaults(**defaults)
+        parser.set_defaults(**{name: value for name, value in (recipe | from_file).items() if name in known})
         return parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
 
 
@@ -235,43 +264,56 @@ def _config_source(model_args: Any) -> str:
     return str(RECIPES / name) if is_recipe else name
 
 
-def set_up_logging(training_args: TrainingArguments) -> None:
-    """Let the scripts speak on the main process, and the libraries as loud as --log_level says."""
+def set_up_logging(is_main_process: bool, verbosity: int) -> None:
+    """Let the scripts speak on the main process, and the libraries as loud as `verbosity` says."""
     logging.basicConfig(
         format="%(asctime)s - %(levelname)s - %(name)s - %(message)s",
         datefmt="%m/%d/%Y %H:%M:%S",
         handlers=[logging.StreamHandler(sys.stdout)],
     )
     for name in ("examples", "wave_hf"):
-        logging.getLogger(name).setLevel(logging.INFO if training_args.should_log else logging.WARNING)
-    level = training_args.get_process_log_level()
-    datasets.utils.logging.set_verbosity(level)
-    transformers.utils.logging.set_verbosity(level)
+        logging.getLogger(name).setLevel(logging.INFO if is_main_process else logging.WARNING)
+    datasets.utils.logging.set_verbosity(verbosity)
+    transformers.utils.logging.set_verbosity(verbosity)
+
+
+def check_launch(world_size: int) -> None:
+    """Refuse to train alone when a launcher was asked for several processes."""
+    # accelerate launch --cpu --num_processes 2 starts one process, and leaves only the address of the others.
+    asked = os.environ.get("WORLD_SIZE", "several" if "MASTER_ADDR" in os.environ else "1")
+    if world_size == 1 and asked != "1":
+        raise SystemExit(
+            f"The launcher was asked for {asked} processes, but this one is alone: use torchrun, or accelerate launch "
+            "with --multi_gpu or a config of examples/accelerate"
+        )
+    logger.info(f"world_size: {world_size}")
 
 
 def check_request(model_args: ModelArguments, training_args: TrainingArguments) -> None:
     """Refuse a run that has nothing to do, or no model to do it with."""
-    if not (training_args.do_train or training_args.do_eval or training_args.do_predict):
+    if not needed_splits(training_args):
         raise SystemExit("Nothing to do: pass --do_train, --do_eval or --do_predict")
     if not training_args.do_train and model_args.model_name_or_path is None:
         raise SystemExit("Without --do_train there must be a model already: pass --model_name_or_path")
+    if training_args.do_train and not training_args.resume_from_checkpoint:
+        check_output_folder(Path(str(training_args.output_dir)))
 
 
-def check_output_folder(training_args: TrainingArguments) -> None:
+def check_output_folder(folder: Path) -> None:
     """Refuse to train over a finished model or an unfinished run."""
-    folder, resumed = Path(str(training_args.output_dir)), training_args.resume_from_checkpoint
-    if resumed and not Path(resumed).is_dir():
-        raise SystemExit(f"--resume_from_checkpoint: there is no folder {resumed}")
-    if not training_args.do_train or resumed or not folder.is_dir():
-        return
     if (folder / "config.json").exists() and any(folder.glob("model*.safetensors")):
         raise SystemExit(f"{folder} holds a finished model: choose another --output_dir")
-    checkpoint = get_last_checkpoint(str(folder))
-    if checkpoint:
+    if any(chain.from_iterable(folder.glob(name) for name in CHECKPOINTS)):
         raise SystemExit(
-            f"{folder} holds an unfinished run: --resume_from_checkpoint {checkpoint} continues it, "
+            f"{folder} holds an unfinished run: --resume_from_checkpoint {folder} continues it, "
             "another --output_dir starts anew"
         )
+
+
+def needed_splits(training_args: TrainingArguments) -> set[str]:
+    """Return the splits that a run reads."""
+    needed = {"train": training_args.do_train, "validation": training_args.do_eval, "test": training_args.do_predict}
+    return {split for split, is_needed in needed.items() if is_needed}
 
 
 def load_raw_datasets(data_args: DataArguments, model_args: ModelArguments) -> DatasetDict:
@@ -297,6 +339,158 @@ def _load_file(file: str, cache_dir: str | None) -> Dataset:
     options = {"keep_default_na": False, "na_values": [""]} if file_format == "csv" else {}
     with ending_with_one_line(file):
         return load_dataset(file_format, data_files=file, split="train", cache_dir=cache_dir, **options)
+
+
+def select_splits(raw: DatasetDict, names: dict[str, str], needed: set[str], label_column: str) -> DatasetDict:
+    """Return the splits a run needs, called train, validation and test.
+
+    Args:
+        raw: The data as they were found.
+        names: Name of each split in `raw`. A second kind of validation or test rows is called like `validation_mm`.
+        needed: The splits that are needed. Without validation rows, those to train on stand in, to be held out.
+        label_column: What all of them must have, except rows to predict.
+    """
+    found = {split: raw[name] for split, name in names.items() if name in raw}
+    if "validation" not in found and "train" in found:
+        needed = {"train" if split == "validation" else split for split in needed}
+    for split in sorted(needed - found.keys()):
+        raise SystemExit(f"This run needs {split} data, but there is only: {', '.join(found) or 'none'}")
+    selected = DatasetDict({split: rows for split, rows in found.items() if split.split("_")[0] in needed})
+    for split, rows in selected.items():
+        if not split.startswith("test"):
+            check_columns(split, [label_column], rows.column_names)
+    return selected
+
+
+def check_columns(split: str, wanted: Iterable[str], columns: list[str]) -> None:
+    """Refuse data that lacks a column, and tell the columns there are."""
+    missing = [column for column in wanted if column not in columns]
+    if missing:
+        raise SystemExit(f"The {split} data has no column {missing[0]}, but {', '.join(columns)}")
+
+
+def find_task(
+    config: PreTrainedConfig, raw: DatasetDict, label_column: str, is_regression: bool | None = None
+) -> Task:
+    """Tell the task by the training rows; without them it is the checkpoint's.
+
+    Args:
+        config: The checkpoint's, whose order of labels is kept if they are the same.
+        raw: The splits of this run.
+        label_column: Names or numbers of classes, lists of them (several labels a text), or floats (regression).
+        is_regression: None: if the labels are floats.
+    """
+    checkpoint_task = Task.of_config(config)
+    if "train" not in raw:
+        return checkpoint_task
+    feature = raw["train"].features[label_column]
+    if is_regression is None:
+        is_regression = isinstance(feature, Value) and feature.dtype in ("float32", "float64")
+    if is_regression:
+        return Task("regression", ["LABEL_0"])
+    names = _label_names(raw["train"], label_column)
+    if len(names) < 2:
+        raise SystemExit(f"Classification needs two labels, but the training data has {', '.join(names) or 'none'}")
+    if set(names) == set(checkpoint_task.label_names):
+        names = checkpoint_task.label_names
+    return Task("multi_label_classification" if isinstance(feature, List) else "single_label_classification", names)
+
+
+def _label_names(rows: Dataset, column: str) -> list[str]:
+    """Return the names of a ClassLabel, or the values in their order."""
+    feature = rows.features[column]
+    if isinstance(feature, List):
+        feature = feature.feature
+    if isinstance(feature, ClassLabel):
+        return feature.names
+    return [str(label) for label in sorted(_distinct_labels(rows, column) - {None})]
+
+
+def _distinct_labels(rows: Dataset, column: str) -> set[Any]:
+    """Return the labels that occur."""
+    if isinstance(rows.features[column], List):
+        return set(chain.from_iterable(labels or [] for labels in rows[column]))
+    return set(rows.unique(column))
+
+
+def read_rows(
+    rows: Dataset, split: str, task: Task, text_columns: dict[str, list[str]], label_column: str, delimiter: str = " "
+) -> Dataset:
+    """Reduce rows to their text, or text and text_pair, and their label, if they have one: a name, names or a value.
+
+    Args:
+        rows: Rows with any columns.
+        split: Its name, for messages.
+        task: What the labels are.
+        text_columns: The columns that make the text and, in a task of pairs, the text_pair.
+        label_column: Its column of labels.
+        delimiter: Stands between joined columns.
+    """
+    columns = rows.column_names
+    check_columns(split, chain.from_iterable(text_columns.values()), columns)
+    label_feature = rows.features.get(label_column)
+    features = Features(dict.fromkeys(text_columns, Value("string")))
+    if label_feature is not None:
+        features["label"] = task.label_feature
+
+    def read(batch: dict[str, list]) -> dict[str, list]:
+        result = {}
+        for text, parts in text_columns.items():
+            joined = zip(*(batch[column] for column in parts), strict=True)
+            result[text] = [join_texts(texts, delimiter) for texts in joined]
+        if label_feature is not None:
+            result["label"] = [read_label(label, label_feature, task) for label in batch[label_column]]
+        return result
+
+    with ending_with_one_line(f"The {split} data"):
+        return rows.map(read, batched=True, remove_columns=columns, features=features, desc=f"Reading {split} rows")
+
+
+def join_texts(parts: Iterable[Any], delimiter: str) -> str:
+    """Join the texts of a row; one that is missing counts as empty."""
+    return delimiter.join("" if part is None else str(part) for part in parts)
+
+
+def read_label(label: Any, feature: Any, task: Task) -> Any:
+    """Return the label as its name or value; None if it is missing, or hidden (-1) as in test data of the Hub."""
+    if isinstance(feature, List):
+        return [read_label(item, feature.feature, task) for item in label or []]
+    if label is None or (isinstance(feature, ClassLabel) and label < 0):
+        return None
+    if task.problem_type == "regression":
+        return float(label)
+    return feature.int2str(label) if isinstance(feature, ClassLabel) else str(label)
+
+
+def check_labels(splits: dict[str, Dataset], task: Task) -> None:
+    """Refuse rows without a label, except those to predict, and labels that the model has no output for."""
+    for split, rows in splits.items():
+        labels = _distinct_labels(rows, "label") if "label" in rows.column_names else set()
+        if None in labels and not split.startswith("test"):
+            raise SystemExit(f"The {split} data has rows without a label")
+        unknown = labels - {None, *task.label_names}
+        if unknown and task.problem_type != "regression":
+            raise SystemExit(f"The {split} data has labels the model is not trained for: {', '.join(sorted(unknown))}")
+
+
+def choose_rows(
+    splits: dict[str, Dataset], task: Task, data_args: DataArguments, needed: set[str], seed: int
+) -> dict[str, Dataset]:
+    """Hold out validation rows if there are none, and take the first rows up to the limits."""
+    chosen = dict(splits)
+    if "validation" in needed - chosen.keys():
+        classes = chosen["train"]["label"] if task.problem_type == "single_label_classification" else None
+        chosen |= hold_out_rows(chosen["train"], data_args.validation_split_percentage, seed, classes)
+    limits = {
+        "train": data_args.max_train_samples,
+        "validation": data_args.max_eval_samples,
+        "test": data_args.max_predict_samples,
+    }
+    for split, rows in chosen.items():
+        if split.startswith("test") and "label" in rows.column_names:
+            rows = rows.remove_columns("label")  # labels may be hidden, and predicting needs none
+        chosen[split] = rows.take(min(len(rows), limits[split.split("_")[0]] or len(rows)))
+    return {split: rows for split, rows in chosen.items() if split.split("_")[0] in needed}
 
 
 def hold_out_rows(dataset: Dataset, percentage: int, seed: int, classes: Iterable[str] | None) -> DatasetDict:
@@ -342,21 +536,22 @@ def _parse_value(text: str) -> Any:
 
 
 def load_tokenizer(
-    model_args: ModelArguments, config: PreTrainedConfig, texts: Iterable[str], checkpoint: str | None
+    model_args: ModelArguments, config: PreTrainedConfig, rows: Dataset | None, checkpoint: str | None
 ) -> PreTrainedTokenizerBase:
-    """Load the tokenizer, or train one on the texts, and fit the config of a new model to it.
+    """Load the tokenizer, or train one on the training rows, and fit the config of a new model to it.
 
     Args:
         model_args: Name the tokenizer, if it is not to be trained.
         config: Its vocab_size is what a trained tokenizer aims at. From scratch, vocab_size and pad_token_id are set.
-        texts: The training texts.
+        rows: The rows to train it on: their columns text and text_pair.
         checkpoint: The run that is resumed: its tokenizer is used again.
     """
     name = model_args.tokenizer_name or model_args.model_name_or_path or checkpoint
     tokenizer: PreTrainedTokenizerBase
     with ending_with_one_line(f"Tokenizer {name or 'of the training texts'}"):
         if name is None:
-            tokenizer = train_tokenizer(texts, vocab_size=config.vocab_size)
+            columns = [] if rows is None else [rows[name] for name in ("text", "text_pair") if name in rows.features]
+            tokenizer = train_tokenizer(chain(*columns), vocab_size=config.vocab_size)
         else:
             tokenizer = AutoTokenizer.from_pretrained(name, **model_args.hub_options)
     if model_args.model_name_or_path is None:
@@ -384,88 +579,161 @@ def load_model(model_args: ModelArguments, config: PreTrainedConfig, task: Task,
         )
 
 
-class SeededLengthGroupedSampler(LengthGroupedSampler):
-    """Groups rows of like length in an order that depends on nothing but the seed and the epoch.
+def prepare(
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    config: PreTrainedConfig,
+    task: Task,
+    splits: dict[str, Dataset],
+    seed: int,
+    checkpoint: str | None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Dataset]]:
+    """Return the model, its tokenizer and the rows as token ids; `checkpoint` is the one the run resumes from."""
+    tokenizer = load_tokenizer(model_args, config, splits.get("train"), checkpoint)
+    model = load_model(model_args, config, task, seed)
+    check_same_network(model.config, checkpoint)
+    splits = {split: tokenize(rows, tokenizer, config, task, data_args) for split, rows in splits.items()}
+    return model, tokenizer, splits
 
-    So a resumed run sees the rows in the order of the uninterrupted run, and so do all processes.
+
+def tokenize(
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    config: PreTrainedConfig,
+    task: Task,
+    data_args: DataArguments,
+) -> Dataset:
+    """Turn texts or pairs of texts into token ids, and labels into what the loss expects."""
+    limits = (data_args.max_seq_length, tokenizer.model_max_length, getattr(config, "max_position_embeddings", None))
+    options = {
+        "truncation": True,
+        "max_length": min(limit for limit in limits if limit is not None),
+        "padding": "max_length" if data_args.pad_to_max_length else False,
+    }
+
+    def encode(batch: dict[str, list]) -> dict[str, Any]:
+        encoded = tokenizer(batch["text"], batch.get("text_pair"), **options)
+        labels = {"labels": [task.encode(label) for label in batch["label"]]} if "label" in batch else {}
+        return {**encoded, **labels}
+
+    return rows.map(
+        encode,
+        batched=True,
+        num_proc=data_args.preprocessing_num_workers,
+        remove_columns=rows.column_names,
+        load_from_cache_file=not data_args.overwrite_cache,
+        desc="Tokenizing",
+    )
+
+
+def check_same_rows(splits: dict[str, Dataset]) -> None:
+    """Refuse to train on several processes that do not have the same rows."""
+    digests: dict[str, list[str]] = {}
+    for split, rows in splits.items():
+        ids = rows.with_format("arrow")[:]["input_ids"].combine_chunks()
+        parts = [ids.value_lengths(), ids.flatten()]
+        if "labels" in rows.column_names:
+            parts.append(pa.array(np.asarray(rows["labels"][:]).ravel()))
+        digests[split] = [hashlib.sha256(part.to_numpy(zero_copy_only=False).tobytes()).hexdigest() for part in parts]
+    of_all_processes = gather_object([digests])
+    with ending_together():
+        for split, digest in digests.items():
+            if any(other.get(split) != digest for other in of_all_processes):
+                raise SystemExit(f"The processes of this run have different {split} data")
+
+
+def score(task: Task, compute: Metric, logits: np.ndarray, references: np.ndarray) -> dict[str, float]:
+    """Return the metrics and, where there are several, their mean."""
+    metrics = {name: float(value) for name, value in compute(task.predictions(logits), references).items()}
+    if len(metrics) > 1:
+        metrics["combined_score"] = float(np.mean(list(metrics.values())))
+    return metrics
+
+
+def make_trainer(
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    training_args: TrainingArguments,
+    config: PreTrainedConfig,
+    task: Task,
+    splits: dict[str, Dataset],
+    compute: Metric,
+) -> tuple[Trainer, dict[str, Dataset]]:
+    """Return a Trainer that scores by `compute`, and the rows as token ids."""
+    args = training_args
+    checkpoint = find_checkpoint(args.resume_from_checkpoint, str(args.output_dir), TRAINER_STATE_NAME)
+    args.resume_from_checkpoint = checkpoint
+    model, tokenizer, splits = prepare(model_args, data_args, config, task, splits, args.seed, checkpoint)
+
+    def compute_metrics(output: EvalPrediction) -> dict[str, float]:
+        return score(task, compute, output.predictions, output.label_ids)  # type: ignore[arg-type]
+
+    trainer = LengthGroupedTrainer(
+        model=model,
+        args=args,
+        train_dataset=splits.get("train"),
+        eval_dataset=splits.get("validation"),
+        processing_class=tokenizer,
+        compute_metrics=compute_metrics,
+    )
+    return trainer, splits
+
+
+def run(
+    trainer: Trainer, splits: dict[str, Dataset], task: Task, predictions: str, probabilities: bool = False
+) -> None:
+    """Train, evaluate and predict, as far as the command line asks for it.
+
+    Args:
+        trainer: Holds model, rows and arguments.
+        splits: The rows as token ids: train, validation and test, as far as there are; validation_mm and test_mm if
+            there is a second kind of them.
+        task: What is predicted.
+        predictions: Name of the file of predictions, without suffix.
+        probabilities: Whether it gets the probability of each label.
     """
-
-    def __init__(self, batch_size: int, lengths: list[int], seed: int):
-        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next pass."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        self.generator.manual_seed(self.seed + self.epoch)
-        return super().__iter__()
-
-
-class SetEpochCallback(TrainerCallback):
-    """Tells the sampler its epoch before Trainer wraps the data loader to skip the batches of a resumed epoch.
-
-    Through that wrapper accelerate does not reach the sampler if there are several processes.
-    """
-
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Pass the epoch on."""
-        kwargs["train_dataloader"].set_epoch(int(state.epoch))
+    check_same_rows(splits)
+    args, model = trainer.args, trainer.model
+    facts = count_parameters(model) | {"world_size": args.world_size, "seed": args.seed}  # type: ignore[arg-type]
+    logger.info(f"This run: {facts}")
+    if args.do_train:
+        result = trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+        trainer.save_model()
+        trainer.save_state()
+        report(trainer, "train", result.metrics | facts | {"train_samples": len(splits["train"])})
+    if args.do_eval:
+        metrics = trainer.evaluate() | {"eval_samples": len(splits["validation"])}
+        if "validation_mm" in splits:
+            metrics |= {f"{name}_mm": value for name, value in trainer.evaluate(splits["validation_mm"]).items()}
+        report(trainer, "eval", metrics | facts)
+    if args.do_predict:
+        predict(trainer, splits["test"], task, f"{predictions}.txt", probabilities)
+        if "test_mm" in splits:
+            predict(trainer, splits["test_mm"], task, f"{predictions}-mm.txt", probabilities)
 
 
-class LengthGroupedTrainer(Trainer):
-    """Trainer whose batches hold texts of like length, so that little of them is padding.
-
-    Training does so with --train_sampling_strategy group_by_length; unlike Trainer's, this order survives a resume.
-    Evaluation does so always, and returns predictions in the order of the rows.
-    """
-
-    def __init__(self, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.add_callback(SetEpochCallback())
-
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
-        if train_dataset is None or self.args.train_sampling_strategy != "group_by_length":
-            return super()._get_train_sampler(train_dataset)
-        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return SeededLengthGroupedSampler(batch_size, _text_lengths(train_dataset).tolist(), seed)
-
-    def _get_eval_sampler(self, eval_dataset: Dataset) -> Any:
-        return np.argsort(_text_lengths(eval_dataset), kind="stable").tolist()
-
-    def predict(self, test_dataset: Dataset, *args: Any, **kwargs: Any) -> PredictionOutput:
-        """Return what Trainer predicts, in the order of the rows and not of their lengths."""
-        output = super().predict(test_dataset, *args, **kwargs)
-        rows = np.argsort(self._get_eval_sampler(test_dataset))
-        labels = None if output.label_ids is None else output.label_ids[rows]
-        return output._replace(predictions=output.predictions[rows], label_ids=labels)
-
-
-def _text_lengths(rows: Dataset) -> np.ndarray:
-    return pc.list_value_length(rows.with_format("arrow")[:]["input_ids"]).to_numpy()
-
-
-def run_facts(model: PreTrainedModel, training_args: TrainingArguments) -> dict[str, int]:
-    """Return what a reader of the results wants to know of the run besides its metrics."""
+def count_parameters(model: PreTrainedModel) -> dict[str, int]:
+    """Return the number of parameters, all and outside the token table."""
     parameters = model.num_parameters()
     token_table = sum(parameter.numel() for parameter in model.get_input_embeddings().parameters())
-    return {
-        "parameters": parameters,
-        "parameters_outside_token_table": parameters - token_table,
-        "world_size": training_args.world_size,
-        "seed": training_args.seed,
-    }
+    return {"parameters": parameters, "parameters_outside_token_table": parameters - token_table}
 
 
 def report(trainer: Trainer, split: str, metrics: dict[str, float]) -> None:
     """Print the metrics and write them to `{split}_results.json` and `all_results.json`."""
     trainer.log_metrics(split, metrics)
     trainer.save_metrics(split, metrics)
+
+
+def predict(trainer: Trainer, rows: Dataset, task: Task, file_name: str, probabilities: bool) -> None:
+    """Predict, and write the file of predictions."""
+    logits: Any = trainer.predict(rows, metric_key_prefix="predict").predictions
+    header, columns = ["prediction"], [[task.decode(prediction) for prediction in task.predictions(logits)]]
+    if probabilities:
+        header += task.label_names
+        columns += [[f"{probability:.6f}" for probability in column] for column in task.probabilities(logits).T]
+    if trainer.is_world_process_zero():
+        write_predictions(Path(str(trainer.args.output_dir)) / file_name, header, columns)
 
 
 def write_predictions(file: Path, header: list[str], columns: list[list[str]]) -> None:
@@ -476,3 +744,11 @@ def write_predictions(file: Path, header: list[str], columns: list[list[str]]) -
         writer.writerow(["index", *header])
         writer.writerows(zip(range(len(columns[0])), *columns, strict=True))
     os.replace(unfinished, file)
+
+
+def publish(trainer: Trainer, **card: Any) -> None:
+    """Push the model to the Hub, or write the card of a model that was trained just now."""
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub(**card)
+    elif trainer.args.do_train:
+        trainer.create_model_card(**card)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from accelerate.data_loader import prepare_data_loader, skip_first_batches
-from common import DataArguments, ModelArguments, SeededLengthGroupedSampler, Task
+from common import DataArguments, ModelArguments, Task
 from datasets import Dataset
+from length_grouping import SeededLengthGroupedSampler, SetEpochCallback
 from run_classification import DataTrainingArguments
 from transformers import TrainerState, TrainingArguments
 
@@ -165,7 +166,7 @@ class TestSeededLengthGroupedSampler:
             sampler = SeededLengthGroupedSampler(4, self.lengths, seed=0)
             loader = torch.utils.data.DataLoader(range(400), batch_size=4, sampler=sampler)
             loader = prepare_data_loader(loader, num_processes=processes, process_index=processes - 1)
-            common.SetEpochCallback().on_epoch_begin(None, TrainerState(epoch=1.5), None, train_dataloader=loader)
+            SetEpochCallback().on_epoch_begin(None, TrainerState(epoch=1.5), None, train_dataloader=loader)
             if skipped:
                 loader = skip_first_batches(loader, skipped)
                 loader.set_epoch(1)

@@ -251,7 +251,7 @@ class TestResume:
         out = train("out")
         (out / "model.safetensors").unlink()
         message = refused("--train_file", train_file, "--do_train")
-        assert f"--resume_from_checkpoint {out / 'checkpoint-18'}" in message
+        assert f"--resume_from_checkpoint {out}" in message
 
     def test_checkpoint_that_does_not_exist(self, refused, train_file):
         assert "checkpoint-7" in refused(

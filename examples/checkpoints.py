@@ -1,0 +1,100 @@
+# Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
+"""Finding the checkpoint a run can be resumed from, past those that a crash has cut off."""
+
+import json
+import logging
+import pickle
+import re
+import shutil
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, PreTrainedConfig
+
+# Of a config, what says nothing about the weights.
+NOT_OF_THE_NETWORK = {"_name_or_path", "architectures", "auto_map", "dtype", "transformers_version"}
+
+logger = logging.getLogger("examples.checkpoints")
+
+
+def find_checkpoint(name: str | None, run_folder: str, state_file: str) -> str | None:
+    """Return the checkpoint to resume from: the named one or, if that is cut off, the last complete one before it.
+
+    Checkpoints of the run that were cut off while being written are removed, with a warning: nothing can load them,
+    and neither the rotation of checkpoints nor the choice of the best one looks into them.
+
+    Args:
+        name: A checkpoint, or the folder of a run: its last checkpoint. None: the run starts anew.
+        run_folder: The folder this run writes its checkpoints to.
+        state_file: What a checkpoint ends with: a json file that is written last.
+
+    Returns:
+        None if the run starts anew, because there is no complete checkpoint.
+
+    Raises:
+        SystemExit: There is no such folder.
+    """
+    if name is None:
+        return None
+    if not Path(name).is_dir():
+        raise SystemExit(f"--resume_from_checkpoint: there is no folder {name}")
+    complete = [folder for folder in _checkpoints_up_to(Path(name)) if _is_complete(folder, state_file)]
+    if PartialState().is_main_process:
+        _remove_incomplete(Path(run_folder), state_file)
+    if not complete:
+        logger.warning(f"{name} holds no complete checkpoint: starting anew")
+        return None
+    logger.info(f"Resuming from {complete[-1]}")
+    return str(complete[-1])
+
+
+def _checkpoints_up_to(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, oldest first; of a checkpoint, those of its run up to itself."""
+    if _number(folder) < 0:
+        return sorted((path for path in folder.iterdir() if _number(path) >= 0), key=_number)
+    return [path for path in _checkpoints_up_to(folder.parent) if _number(path) <= _number(folder)]
+
+
+def _number(folder: Path) -> int:
+    """Return N of checkpoint-N, step_N and epoch_N, else -1."""
+    match = re.fullmatch(r"(?:checkpoint-|step_|epoch_)(\d+)", folder.name)
+    return int(match[1]) if match else -1
+
+
+def _is_complete(checkpoint: Path, state_file: str) -> bool:
+    """Tell whether all files of a checkpoint open, and all that is needed is there."""
+    try:
+        json.loads((checkpoint / state_file).read_text())
+        for file in checkpoint.rglob("*"):
+            if file.suffix == ".safetensors":
+                safe_open(file, "pt")
+            elif file.suffix in (".pt", ".bin") and file.name != "training_args.bin":
+                torch.load(file, mmap=True, map_location="cpu", weights_only=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError):
+        return False
+    # Sharded weights and optimizers are folders of these names.
+    return all(any(checkpoint.glob(pattern)) for pattern in ("*model*", "optimizer*"))
+
+
+def _remove_incomplete(run_folder: Path, state_file: str) -> None:
+    if not run_folder.is_dir():
+        return
+    for checkpoint in _checkpoints_up_to(run_folder):
+        if not _is_complete(checkpoint, state_file):
+            logger.warning(f"{checkpoint} was cut off while being written: it is removed")
+            shutil.rmtree(checkpoint)
+
+
+def check_same_network(config: PreTrainedConfig, checkpoint: str | None) -> None:
+    """Refuse to resume a run with another config, and name what differs."""
+    if checkpoint is None or not (Path(checkpoint) / "config.json").exists():
+        return
+    wanted, trained = config.to_dict(), AutoConfig.from_pretrained(checkpoint).to_dict()
+    for name in sorted(wanted.keys() - NOT_OF_THE_NETWORK):
+        if wanted[name] != trained.get(name):
+            raise SystemExit(
+                f"--resume_from_checkpoint: {checkpoint} was trained with {name}={trained.get(name)!r}, "
+                f"but this run has {name}={wanted[name]!r}"
+            )

@@ -1,0 +1,51 @@
+#!/usr/bin/env python
+# Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
+"""Train, evaluate and use a model on a task of GLUE, or on rows of one or two sentences of your own.
+
+The flow and the options are those of transformers' example of the same name. In addition a model may start from
+scratch, and the rows of a task may come from files:
+
+    python examples/run_glue.py --task_name rte --do_train --do_eval --output_dir DIR
+    python examples/run_glue.py --task_name rte --train_file TRAIN.csv --validation_file VALIDATION.csv ...
+"""
+
+from common import (
+    ModelArguments,
+    check_launch,
+    check_request,
+    ending_together,
+    make_trainer,
+    needed_splits,
+    parse_arguments,
+    publish,
+    run,
+    set_up_logging,
+)
+from glue import GlueArguments, load_glue
+from transformers import TrainingArguments
+
+
+def main() -> None:
+    """Do what the command line asks for."""
+    with ending_together():
+        model_args, data_args, training_args = parse_arguments(ModelArguments, GlueArguments, TrainingArguments)
+        set_up_logging(training_args.should_log, training_args.get_process_log_level())
+        check_launch(training_args.world_size)
+        check_request(model_args, training_args)
+        needed = needed_splits(training_args)
+        config, task, splits, metric = load_glue(model_args, data_args, needed, training_args.seed)
+        trainer, splits = make_trainer(model_args, data_args, training_args, config, task, splits, metric)
+    run(trainer, splits, task, f"predict_results_{data_args.task_name}")
+    card = {"finetuned_from": model_args.model_name_or_path, "tasks": "text-classification"}
+    if data_args.task_name:
+        card |= {
+            "language": "en",
+            "dataset": f"GLUE {data_args.task_name.upper()}",
+            "dataset_tags": "glue",
+            "dataset_args": data_args.task_name,
+        }
+    publish(trainer, **card)
+
+
+if __name__ == "__main__":
+    main()
