@@ -135,7 +135,8 @@ def cast_labels(rows: Dataset, split: str, glue_task: GlueTask) -> Dataset:
 
 def guess_text_columns(rows: Dataset, split: str) -> list[str]:
     """Return sentence1 and sentence2, or else the first two columns of text beside the label, or the only one."""
-    columns = [name for name, feature in rows.features.items() if feature == Value("string") and name != LABEL_COLUMN]
+    texts = (Value("string"), Value("large_string"))
+    columns = [name for name, feature in rows.features.items() if feature in texts and name != LABEL_COLUMN]
     if set(SENTENCES) <= set(columns):
         return list(SENTENCES)
     check_columns(split, [] if columns else ["of text"], rows.column_names)
