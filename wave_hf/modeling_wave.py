@@ -134,22 +134,24 @@ class Product(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, *waves: torch.Tensor) -> Wave:
-        ctx.save_for_backward(*waves)
-        return multiply(*waves)
+    def forward(ctx, *parts: torch.Tensor) -> Wave:
+        ctx.save_for_backward(*parts)
+        a, b, c, d = parts
+        return multiply((a, b), (c, d))
 
     @staticmethod
-    def backward(ctx, *grad_output: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def backward(ctx, grad_real: torch.Tensor, grad_imag: torch.Tensor) -> tuple[torch.Tensor, ...]:
         a, b, c, d = ctx.saved_tensors
-        return *multiply(*grad_output, c, d, conjugate=True), *multiply(*grad_output, a, b, conjugate=True)
+        # (x + iy) (c - id) is (y + ix) (c + id) with its parts exchanged: no conjugate need be made.
+        exchanged = grad_imag, grad_real
+        (grad_b, grad_a), (grad_d, grad_c) = multiply(exchanged, (c, d)), multiply(exchanged, (a, b))
+        return grad_a, grad_b, grad_c, grad_d
 
 
-def multiply(
-    a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor, conjugate: bool = False
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Multiply a + ib by c + id, or by its conjugate c - id."""
-    sign = -1 if conjugate else 1
-    return (a * c).addcmul_(b, d, value=-sign), (b * c).addcmul_(a, d, value=sign)
+def multiply(wave: Wave, other: Wave) -> Wave:
+    """(a + ib) (c + id)."""
+    (a, b), (c, d) = wave, other
+    return (a * c).addcmul_(b, d, value=-1), (a * d).addcmul_(b, c)
 
 
 def wave_modulation(wave: Wave, other: Wave) -> Wave:
