@@ -8,6 +8,7 @@ reads all rows, so that none waits for another before all have come as far as tr
 import ast
 import csv
 import hashlib
+import inspect
 import json
 import logging
 import os
@@ -592,6 +593,9 @@ def prepare(
     tokenizer = load_tokenizer(model_args, config, splits.get("train"), checkpoint)
     model = load_model(model_args, config, task, seed)
     check_same_network(model.config, checkpoint)
+    # Some networks take no attention mask, or no token types.
+    taken = inspect.signature(model.forward).parameters
+    tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in taken]
     splits = {split: tokenize(rows, tokenizer, config, task, data_args) for split, rows in splits.items()}
     return model, tokenizer, splits
 
@@ -650,25 +654,39 @@ def score(task: Task, compute: Metric, logits: np.ndarray, references: np.ndarra
     return metrics
 
 
-def make_trainer(
+def prepare_for_trainer(
     model_args: ModelArguments,
     data_args: DataArguments,
     training_args: TrainingArguments,
     config: PreTrainedConfig,
     task: Task,
     splits: dict[str, Dataset],
-    compute: Metric,
-) -> tuple[Trainer, dict[str, Dataset]]:
-    """Return a Trainer that scores by `compute`, and the rows as token ids."""
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Dataset]]:
+    """Return what `prepare` does, and set `resume_from_checkpoint` to the checkpoint that was found."""
     args = training_args
     checkpoint = find_checkpoint(args.resume_from_checkpoint, str(args.output_dir), TRAINER_STATE_NAME)
     args.resume_from_checkpoint = checkpoint
-    model, tokenizer, splits = prepare(model_args, data_args, config, task, splits, args.seed, checkpoint)
+    return prepare(model_args, data_args, config, task, splits, args.seed, checkpoint)
+
+
+def make_trainer(
+    args: TrainingArguments,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    splits: dict[str, Dataset],
+    compute: Metric,
+) -> Trainer:
+    """Return a Trainer that scores by `compute`, unless the processes have different rows.
+
+    Not within `ending_together`, as the processes exchange something. Trainer makes the output folder.
+    """
+    check_same_rows(splits)
 
     def compute_metrics(output: EvalPrediction) -> dict[str, float]:
         return score(task, compute, output.predictions, output.label_ids)  # type: ignore[arg-type]
 
-    trainer = LengthGroupedTrainer(
+    return LengthGroupedTrainer(
         model=model,
         args=args,
         train_dataset=splits.get("train"),
@@ -676,7 +694,6 @@ def make_trainer(
         processing_class=tokenizer,
         compute_metrics=compute_metrics,
     )
-    return trainer, splits
 
 
 def run(
@@ -692,7 +709,6 @@ def run(
         predictions: Name of the file of predictions, without suffix.
         probabilities: Whether it gets the probability of each label.
     """
-    check_same_rows(splits)
     args, model = trainer.args, trainer.model
     facts = count_parameters(model) | {"world_size": args.world_size, "seed": args.seed}  # type: ignore[arg-type]
     logger.info(f"This run: {facts}")

@@ -37,6 +37,7 @@ def configs(**fields: st.SearchStrategy) -> st.SearchStrategy[WaveConfig]:
         "wave_operation": st.sampled_from(OPERATIONS),
         "readout": st.sampled_from(READOUTS),
         "pooling": st.sampled_from(POOLINGS),
+        "pair_encoding": st.sampled_from(["joint", "separate"]),
         "num_hidden_layers": st.sampled_from([1, 3]),
         "embedding_size": st.sampled_from([None, 4]),
         "intermediate_size": st.sampled_from([None, 12]),

@@ -394,6 +394,32 @@ class TestLoss:
         assert [name for name, gradient in found.items() if not gradient.any()] == []
 
 
+class TestPairs:
+    first, second = random_ids(2, 3, seed=1), random_ids(2, 5, seed=2)
+
+    def logits(self, model, *sides):
+        types = [torch.full_like(side, number) for number, side in enumerate(sides)]
+        return model(torch.cat(sides, dim=1), token_type_ids=torch.cat(types, dim=1)).logits
+
+    @pytest.mark.parametrize("pooling", POOLINGS)
+    def test_each_side_is_read_as_if_it_were_alone(self, pooling):
+        model = tiny_model(pair_encoding="separate", pooling=pooling, local_kernel_size=3, max_position_embeddings=8)
+        a, b = (model.wave(side).pooler_output for side in (self.first, self.second))
+        expected = model.classifier(torch.cat((a * b, (a - b).abs()), dim=-1))
+        assert_close(self.logits(model, self.first, self.second), expected, **SAME)
+
+    def test_order_of_the_sides_does_not_matter(self):
+        model = tiny_model(pair_encoding="separate")
+        both = self.logits(model, self.first, self.second)
+        assert_close(self.logits(model, self.second, self.first), both, **SAME)
+        assert not torch.allclose(self.logits(model, self.first, self.first), both, **SAME)
+
+    def test_text_without_token_types_has_an_empty_second_side(self):
+        model = tiny_model(pair_encoding="separate")
+        assert_close(model(self.first).logits, self.logits(model, self.first), **SAME)
+        assert model(self.first).logits.isfinite().all()
+
+
 class TestTransformations:
     def test_padding_token_stays_zero(self):
         model = WaveForSequenceClassification(tiny_config(pad_token_id=3))

@@ -38,6 +38,9 @@ class WaveConfig(PreTrainedConfig):
         residual: Whether the input of each block is added to its output.
         pooling: What the classification head reads: the `"mean"` or the `"max"` over the tokens, or the first
             token (`"cls"`).
+        pair_encoding: How the classification head reads a pair of texts. `"joint"`: as one text. `"separate"`: each
+            side by itself (token type 1 is the second side), with a global magnitude of its own, and then how they
+            compare; best where it matters how alike they are.
         hidden_dropout_prob: Dropout of the embeddings and of each block's output.
         token_dropout_prob: Probability with which training removes a token (never the first) from its text.
         classifier_dropout: Dropout before the classifier. `None` means `hidden_dropout_prob`.
@@ -65,6 +68,7 @@ class WaveConfig(PreTrainedConfig):
     local_kernel_size: int | None = None
     residual: bool = False
     pooling: Literal["mean", "cls", "max"] = "mean"
+    pair_encoding: Literal["joint", "separate"] = "joint"
     hidden_dropout_prob: float | int = 0.1
     token_dropout_prob: float | int = 0.0
     classifier_dropout: float | int | None = None

@@ -235,6 +235,30 @@ def pool(hidden_states: torch.Tensor, mask: torch.Tensor | None, pooling: str) -
     return total / counted.sum(dim=1, keepdim=True).clamp(min=1)
 
 
+def side_masks(
+    tokens: torch.Tensor, mask: torch.Tensor | None, token_type_ids: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tell the two sides of each pair.
+
+    Args:
+        tokens: `(B, T)` or `(B, T, H)`, any dtype.
+        mask: `(B, T)`, non-zero for real tokens; `None` means that all are.
+        token_type_ids: `(B, T)`, 1 for the tokens of the second side; `None` means that there is none.
+
+    Returns:
+        The masks of the first and of the second sides, each `(B, T)`.
+    """
+    if mask is None:
+        mask = tokens.new_ones(tokens.shape[:2])
+    is_second = torch.zeros_like(mask) if token_type_ids is None else token_type_ids == 1
+    return mask * (is_second == 0), mask * (is_second != 0)
+
+
+def compare(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Tell how alike two vectors `(B, H)` are, in each dimension: a * b and |a - b|, `(B, 2H)`."""
+    return torch.cat((first * second, (first - second).abs()), dim=-1)
+
+
 # The network
 
 
@@ -434,10 +458,11 @@ class WaveForSequenceClassification(WavePreTrainedModel):
     def __init__(self, config: WaveConfig):
         super().__init__(config)
         self.num_labels: int = config.num_labels  # type: ignore[assignment]
+        self.is_separate = config.pair_encoding == "separate"
         self.wave = WaveModel(config)
         dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(config.hidden_size, self.num_labels)
+        self.classifier = nn.Linear(config.hidden_size * (2 if self.is_separate else 1), self.num_labels)
         self.post_init()
 
     @can_return_tuple
@@ -463,16 +488,19 @@ class WaveForSequenceClassification(WavePreTrainedModel):
             **kwargs: `output_hidden_states`, `return_dict`.
 
         Returns:
-            `logits` `(B, num_labels)` and, if asked for, `loss` (a scalar) and `hidden_states`.
+            `logits` `(B, num_labels)` and, if asked for, `loss` (a scalar) and `hidden_states` (those of the first
+            sides, if pairs are read separately).
         """
-        outputs: BaseModelOutputWithPooling = self.wave(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            inputs_embeds=inputs_embeds,
-            **kwargs,
-        )
-        logits = self.classifier(self.dropout(outputs.pooler_output))
+        inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids, **kwargs}
+        if self.is_separate:
+            tokens = inputs_embeds if input_ids is None else input_ids
+            masks = side_masks(tokens, attention_mask, token_type_ids)  # type: ignore[arg-type]
+            outputs, second = (self.wave(attention_mask=mask, **inputs) for mask in masks)
+            pooled = compare(outputs.pooler_output, second.pooler_output)
+        else:
+            outputs = self.wave(attention_mask=attention_mask, **inputs)
+            pooled = outputs.pooler_output
+        logits = self.classifier(self.dropout(pooled))
         loss = None
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
