@@ -3,12 +3,11 @@
 
 import json
 import logging
-import pickle
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
-import torch
 from accelerate import PartialState
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PreTrainedConfig
@@ -64,25 +63,34 @@ def _number(folder: Path) -> int:
 
 
 def _is_complete(checkpoint: Path, state_file: str) -> bool:
-    """Tell whether all files of a checkpoint open, and all that is needed is there."""
+    """Tell whether a run can go on from a checkpoint: --save_only_model leaves ones without an optimizer."""
+    return not _is_cut_off(checkpoint, state_file) and _has_any(checkpoint, "optimizer*", "global_step*")
+
+
+def _is_cut_off(checkpoint: Path, state_file: str) -> bool:
+    """Tell whether a checkpoint lacks its end or its weights, or one of its files has no end."""
     try:
         json.loads((checkpoint / state_file).read_text())
         for file in checkpoint.rglob("*"):
             if file.suffix == ".safetensors":
                 safe_open(file, "pt")
-            elif file.suffix in (".pt", ".bin") and file.name != "training_args.bin":
-                torch.load(file, mmap=True, map_location="cpu", weights_only=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError):
-        return False
-    # Sharded weights and optimizers are folders of these names.
-    return all(any(checkpoint.glob(pattern)) for pattern in ("*model*", "optimizer*"))
+            elif file.suffix in (".pt", ".pth", ".bin") and not zipfile.is_zipfile(file):
+                return True  # torch.save writes zip files, whose directory comes last
+    except (OSError, ValueError, SafetensorError):
+        return True
+    return not _has_any(checkpoint, "*model*", "global_step*")
+
+
+def _has_any(checkpoint: Path, *patterns: str) -> bool:
+    # Sharded weights and optimizers are folders; DeepSpeed has one folder, global_stepN, for both.
+    return any(any(checkpoint.glob(pattern)) for pattern in patterns)
 
 
 def _remove_incomplete(run_folder: Path, state_file: str) -> None:
     if not run_folder.is_dir():
         return
     for checkpoint in _checkpoints_up_to(run_folder):
-        if not _is_complete(checkpoint, state_file):
+        if _is_cut_off(checkpoint, state_file):
             logger.warning(f"{checkpoint} was cut off while being written: it is removed")
             shutil.rmtree(checkpoint)
 

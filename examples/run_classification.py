@@ -28,14 +28,15 @@ from common import (
     make_trainer,
     needed_splits,
     parse_arguments,
+    prepare_for_trainer,
     publish,
     read_rows,
     run,
     select_splits,
     set_up_logging,
 )
-from datasets import DatasetDict
-from transformers import Trainer, TrainingArguments
+from datasets import Dataset, DatasetDict
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 
 @dataclass
@@ -77,7 +78,8 @@ def main() -> None:
         set_up_logging(training_args.should_log, training_args.get_process_log_level())
         check_launch(training_args.world_size)
         check_request(model_args, training_args)
-        trainer, splits, task = build(model_args, data_args, training_args)
+        model, tokenizer, task, splits, metric = build(model_args, data_args, training_args)
+    trainer = make_trainer(training_args, model, tokenizer, task, splits, metric)
     run(trainer, splits, task, "predict_results", data_args.output_probabilities)
     names = [data_args.dataset_name] if data_args.dataset_name else []
     publish(
@@ -92,23 +94,22 @@ def main() -> None:
 
 def build(
     model_args: ModelArguments, data_args: DataTrainingArguments, training_args: TrainingArguments
-) -> tuple[Trainer, DatasetDict, Task]:
-    """Return the Trainer, the rows as token ids, and the task."""
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Task, dict[str, Dataset], Metric]:
+    """Return the model, its tokenizer, the task, the rows as token ids, and the metric."""
     needed = needed_splits(training_args)
     config = load_config(model_args)
     raw = select_columns(load_raw_datasets(data_args, model_args), data_args, needed)
     task = find_task(config, raw, data_args.label_column_name, data_args.do_regression)
     if data_args.output_probabilities and task.problem_type == "regression":
         raise SystemExit("--output_probabilities: a regression has no probabilities")
-    compute = load_metric(data_args.metric_name, task)
+    metric = load_metric(data_args.metric_name, task)
     splits = read_splits(raw, task, data_args)
     check_labels(splits, task)
     if data_args.shuffle_train_dataset and "train" in splits:
         splits["train"] = splits["train"].shuffle(seed=data_args.shuffle_seed)
-    splits = choose_rows(splits, task, data_args, needed, data_args.shuffle_seed)
-
-    trainer, splits = make_trainer(model_args, data_args, training_args, config, task, splits, compute)
-    return trainer, splits, task
+    chosen = choose_rows(splits, task, data_args, needed, data_args.shuffle_seed)
+    model, tokenizer, tokenized = prepare_for_trainer(model_args, data_args, training_args, config, task, chosen)
+    return model, tokenizer, task, tokenized, metric
 
 
 def select_columns(raw: DatasetDict, data_args: DataTrainingArguments, needed: set[str]) -> DatasetDict:

@@ -17,6 +17,7 @@ from common import (
     make_trainer,
     needed_splits,
     parse_arguments,
+    prepare_for_trainer,
     publish,
     run,
     set_up_logging,
@@ -34,7 +35,8 @@ def main() -> None:
         check_request(model_args, training_args)
         needed = needed_splits(training_args)
         config, task, splits, metric = load_glue(model_args, data_args, needed, training_args.seed)
-        trainer, splits = make_trainer(model_args, data_args, training_args, config, task, splits, metric)
+        model, tokenizer, splits = prepare_for_trainer(model_args, data_args, training_args, config, task, splits)
+    trainer = make_trainer(training_args, model, tokenizer, task, splits, metric)
     run(trainer, splits, task, f"predict_results_{data_args.task_name}")
     card = {"finetuned_from": model_args.model_name_or_path, "tasks": "text-classification"}
     if data_args.task_name:

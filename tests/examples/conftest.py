@@ -3,8 +3,10 @@
 import csv
 import itertools
 import json
+import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +62,49 @@ def small_config(tmp_path: Path) -> str:
     return str(folder)
 
 
+def to_strings(arguments: Iterable[Any], options: dict[str, Any]) -> list[str]:
+    """Return what a shell would pass on; an option that is True is a flag."""
+    flags = [[f"--{name}"] if value is True else [f"--{name}", value] for name, value in options.items()]
+    return [str(argument) for argument in itertools.chain(arguments, *flags)]
+
+
 @pytest.fixture
 def command_line(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function that sets the arguments of the script."""
+    """Return a function that sets the arguments and options of the script."""
 
-    def set_arguments(*arguments: Any) -> None:
-        monkeypatch.setattr(sys, "argv", ["script.py", *map(str, arguments)])
+    def set_arguments(*arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(sys, "argv", ["script.py", *to_strings(arguments, options)])
 
     return set_arguments
+
+
+@pytest.fixture
+def start_process(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
+    """Return a function that starts Python with these arguments and options, and without the caches of others."""
+    started = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen:
+        command = [sys.executable, *to_strings(arguments, options)]
+        caches = {"HF_DATASETS_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, env=os.environ | caches, **pipes))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.terminate()  # unlike SIGKILL, this lets a launcher end its processes
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+@pytest.fixture
+def run_process(start_process: Callable[..., subprocess.Popen]) -> Callable[..., subprocess.CompletedProcess]:
+    """Return a function that runs such a process to its end, which is near."""
+
+    def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess:
+        process = start_process(*arguments, **options)
+        output, errors = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    return run

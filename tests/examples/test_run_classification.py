@@ -4,7 +4,6 @@ import json
 import math
 import subprocess
 import sys
-from itertools import chain
 
 import pytest
 import run_classification
@@ -433,29 +432,6 @@ class TestWrongInput:
         assert "Traceback" not in ended.stderr
         assert ended.stderr.splitlines()[-1] == "The train data has no column topic, but text, label"
         assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.slow
-def test_two_processes_resume_within_an_epoch_as_if_uninterrupted(tmp_path, small_config, train_file):
-    def train(output, *arguments):
-        out = tmp_path / output
-        options = {
-            "--config_name": small_config,
-            "--train_file": train_file,
-            "--output_dir": out,
-            "--num_train_epochs": 2,
-            "--per_device_train_batch_size": 4,
-            "--save_steps": 12,
-        }
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", SCRIPT]
-        flags = ["--do_train", "--use_cpu", *map(str, chain.from_iterable(options.items()))]
-        subprocess.run([*launch, *flags, *arguments], check=True)
-        assert results(out)["world_size"] == 2
-        return out
-
-    whole = train("whole")
-    resumed = train("resumed", "--resume_from_checkpoint", whole / "checkpoint-12")  # of 18, 9 in each epoch
-    assert_equal_weights(resumed, whole)
 
 
 @pytest.mark.slow

@@ -1,0 +1,234 @@
+"""Tests of `examples/checkpoints.py`: which checkpoint a run is resumed from, and what becomes of broken ones."""
+
+import itertools
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import run_classification
+import torch
+from checkpoints import check_same_network, find_checkpoint
+from safetensors.torch import load_file, save_file
+
+from wave_hf import WaveConfig
+
+STATE_FILE = "trainer_state.json"
+
+
+def write_checkpoint(run_folder: Path, name: str) -> Path:
+    """Write the files that tell whether a checkpoint is complete."""
+    folder = run_folder / name
+    folder.mkdir(parents=True)
+    save_file({"weight": torch.ones(100)}, folder / "model.safetensors")
+    torch.save({"state": {0: torch.ones(100)}}, folder / "optimizer.pt")
+    torch.save({"last_epoch": 3}, folder / "scheduler.pt")
+    (folder / STATE_FILE).write_text(json.dumps({"global_step": 3}))
+    return folder
+
+
+def halve(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+@pytest.fixture
+def run_folder(tmp_path) -> Path:
+    """Return the folder of a run with checkpoints at steps 2, 9 and 10, in whose order 10 is last."""
+    folder = tmp_path / "run"
+    for step in (9, 10, 2):
+        write_checkpoint(folder, f"checkpoint-{step}")
+    return folder
+
+
+@pytest.fixture
+def find(run_folder, caplog) -> Callable[..., str | None]:
+    """Return a function that finds the checkpoint of a name; the run's folder is another one if it is given."""
+
+    def find(name: Any, other_run_folder: Path = run_folder) -> str | None:
+        with caplog.at_level(logging.INFO, "examples"):
+            return find_checkpoint(str(name), str(other_run_folder), STATE_FILE)
+
+    return find
+
+
+class TestComplete:
+    def test_no_name_starts_anew(self, run_folder):
+        assert find_checkpoint(None, str(run_folder), STATE_FILE) is None
+
+    def test_folder_of_a_run_means_its_last_checkpoint(self, find, run_folder):
+        assert find(run_folder) == str(run_folder / "checkpoint-10")
+
+    def test_named_checkpoint_is_used(self, find, run_folder):
+        assert find(run_folder / "checkpoint-9") == str(run_folder / "checkpoint-9")
+
+    def test_nothing_is_removed_and_no_warning_given(self, find, run_folder, caplog):
+        find(run_folder)
+        assert len(list(run_folder.iterdir())) == 3
+        assert all(record.levelno < logging.WARNING for record in caplog.records)
+
+    @pytest.mark.parametrize("prefix", ["step_", "epoch_"])
+    def test_checkpoints_of_the_loop_without_trainer(self, find, tmp_path, prefix):
+        for number in (9, 10):
+            write_checkpoint(tmp_path / "loop", f"{prefix}{number}")
+        assert find(tmp_path / "loop") == str(tmp_path / "loop" / f"{prefix}10")
+
+    def test_sharded_weights_and_optimizer_are_folders(self, find, run_folder):
+        last = run_folder / "checkpoint-10"
+        for name, file in {"pytorch_model_fsdp_0": "model.safetensors", "optimizer_0": "optimizer.pt"}.items():
+            (last / file).unlink()
+            (last / name).mkdir()
+        assert find(run_folder) == str(last)
+
+    def test_deepspeed_keeps_weights_and_optimizer_in_a_folder_of_its_own(self, find, run_folder):
+        last = run_folder / "checkpoint-10"
+        (last / "global_step10").mkdir()
+        (last / "model.safetensors").unlink()
+        (last / "optimizer.pt").rename(last / "global_step10" / "zero_pp_rank_0_mp_rank_00_optim_states.pt")
+        assert find(run_folder) == str(last)
+
+    def test_files_of_others_are_not_looked_into(self, find, run_folder):
+        torch.save(run_folder, run_folder / "checkpoint-10" / "notes.pt")  # weights_only would refuse it
+        assert find(run_folder) == str(run_folder / "checkpoint-10")
+
+    def test_model_without_an_optimizer_is_skipped_and_kept(self, find, run_folder):
+        (run_folder / "checkpoint-10" / "optimizer.pt").unlink()
+        assert find(run_folder) == str(run_folder / "checkpoint-9")
+        assert (run_folder / "checkpoint-10").exists()
+
+    def test_folder_that_does_not_exist_ends_the_run(self, find, tmp_path):
+        with pytest.raises(SystemExit, match="nowhere"):
+            find(tmp_path / "nowhere")
+
+
+class TestCutOff:
+    @pytest.mark.parametrize(
+        ("file", "damage"),
+        [
+            *itertools.product([STATE_FILE, "model.safetensors"], [Path.unlink, halve, empty]),
+            *itertools.product(["optimizer.pt"], [halve, empty]),
+        ],
+    )
+    def test_is_skipped_and_removed_with_a_warning(self, find, run_folder, caplog, file, damage):
+        damage(run_folder / "checkpoint-10" / file)
+        assert find(run_folder) == str(run_folder / "checkpoint-9")
+        assert sorted(folder.name for folder in run_folder.iterdir()) == ["checkpoint-2", "checkpoint-9"]
+        warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+        assert len(warnings) == 1
+        assert "checkpoint-10 was cut off" in warnings[0]
+
+    @pytest.mark.parametrize("file", ["scheduler.pt", "pytorch_model.bin", "rng_state.pth"])
+    def test_other_files_of_torch_must_open_too(self, find, run_folder, file):
+        shutil.copy(run_folder / "checkpoint-10" / "optimizer.pt", run_folder / "checkpoint-10" / file)
+        halve(run_folder / "checkpoint-10" / file)
+        assert find(run_folder) == str(run_folder / "checkpoint-9")
+
+    def test_named_one_gives_way_to_the_last_complete_one_before_it(self, find, run_folder):
+        (run_folder / "checkpoint-9" / STATE_FILE).unlink()
+        assert find(run_folder / "checkpoint-9") == str(run_folder / "checkpoint-2")
+
+    def test_earlier_ones_are_removed_as_well(self, find, run_folder):
+        halve(run_folder / "checkpoint-2" / "model.safetensors")
+        assert find(run_folder) == str(run_folder / "checkpoint-10")
+        assert not (run_folder / "checkpoint-2").exists()
+
+    def test_if_all_are_the_run_starts_anew(self, find, run_folder, caplog):
+        for checkpoint in run_folder.iterdir():
+            halve(checkpoint / "model.safetensors")
+        assert find(run_folder) is None
+        assert not any(run_folder.iterdir())
+        assert "starting anew" in caplog.text
+
+    def test_is_not_removed_from_another_run(self, find, run_folder, tmp_path):
+        halve(run_folder / "checkpoint-10" / "model.safetensors")
+        assert find(run_folder / "checkpoint-10", tmp_path / "new") == str(run_folder / "checkpoint-9")
+        assert (run_folder / "checkpoint-10").exists()
+
+    def test_other_folders_of_the_run_are_not_removed(self, find, run_folder):
+        names = {"runs", "checkpoint-best", "checkpoint-10-copy"}
+        for name in names:
+            (run_folder / name).mkdir()
+        find(run_folder)
+        assert {folder.name for folder in run_folder.iterdir()} > names
+
+
+class TestSameNetwork:
+    @pytest.fixture
+    def checkpoint(self, tmp_path) -> str:
+        WaveConfig(hidden_size=16).save_pretrained(tmp_path)
+        return str(tmp_path)
+
+    def test_difference_is_named(self, checkpoint):
+        with pytest.raises(SystemExit, match="hidden_size=16, but this run has hidden_size=8"):
+            check_same_network(WaveConfig(hidden_size=8), checkpoint)
+
+    def test_same_config(self, checkpoint):
+        check_same_network(WaveConfig(hidden_size=16, dtype="float32"), checkpoint)
+
+
+class TestRun:
+    """The same from outside: a run resumed where checkpoints are cut off."""
+
+    @pytest.fixture
+    def train(self, command_line, small_config, write, rows, tmp_path) -> Callable[..., Path]:
+        file = write("train.csv", rows)
+
+        def train(output: str, *arguments: Any) -> Path:
+            out = tmp_path / output
+            options = ("--config_name", small_config, "--train_file", file, "--learning_rate", 0.02, "--use_cpu")
+            steps = ("--num_train_epochs", 2, "--per_device_train_batch_size", 8, "--save_steps", 3)
+            command_line("--do_train", "--output_dir", out, "--disable_tqdm", "True", *options, *steps, *arguments)
+            run_classification.main()
+            return out
+
+        return train
+
+    @pytest.fixture
+    def cut_off(self, train) -> tuple[dict[str, torch.Tensor], Path]:
+        """Return the final weights of a run and its folder, in which now its last checkpoint is cut off."""
+        whole = train("out")
+        final = load_file(whole / "model.safetensors")
+        (whole / "model.safetensors").unlink()
+        halve(whole / "checkpoint-18" / "model.safetensors")
+        return final, whole
+
+    def test_ends_as_the_uninterrupted_one(self, train, cut_off, caplog):
+        final, out = cut_off
+        train("out", "--resume_from_checkpoint", out)
+        torch.testing.assert_close(load_file(out / "model.safetensors"), final, atol=1e-6, rtol=0)
+        assert "checkpoint-18 was cut off" in caplog.text
+        assert "Resuming from" in caplog.text
+        assert "checkpoint-15" in caplog.text.split("Resuming from")[1].splitlines()[0]
+
+    def test_without_a_complete_checkpoint_trains_from_the_start(self, train, cut_off, caplog):
+        final, out = cut_off
+        for checkpoint in out.glob("checkpoint-*"):
+            (checkpoint / STATE_FILE).unlink()
+        train("out", "--resume_from_checkpoint", out)
+        torch.testing.assert_close(load_file(out / "model.safetensors"), final, atol=1e-6, rtol=0)
+        assert "starting anew" in caplog.text
+
+    def test_limit_of_checkpoints_counts_complete_ones(self, train, cut_off):
+        _, out = cut_off
+        # The newest checkpoint, 18, is broken: counted, it would leave room for but one other.
+        train("out", "--resume_from_checkpoint", out, "--save_total_limit", 2, "--save_steps", 16, "--max_steps", 16)
+        assert {folder.name for folder in out.glob("checkpoint-*")} == {"checkpoint-15", "checkpoint-16"}
+
+    def test_best_checkpoint_that_is_cut_off_is_not_loaded(self, train, rows, write):
+        # With the greatest loss for the best, an early checkpoint is the best one.
+        best = ("--validation_file", write("validation.csv", rows), "--do_eval", "--eval_strategy", "steps")
+        best += ("--eval_steps", 3, "--load_best_model_at_end", "--metric_for_best_model", "eval_loss")
+        out = train("out", *best, "--greater_is_better", "True")
+        best_checkpoint = Path(json.loads((out / "checkpoint-18" / STATE_FILE).read_text())["best_model_checkpoint"])
+        assert best_checkpoint.name != "checkpoint-18"
+        last = load_file(out / "checkpoint-18" / "model.safetensors")
+        (out / "model.safetensors").unlink()
+        halve(best_checkpoint / "model.safetensors")
+        train("out", *best, "--greater_is_better", "True", "--resume_from_checkpoint", out)
+        torch.testing.assert_close(load_file(out / "model.safetensors"), last, atol=1e-6, rtol=0)
