@@ -35,6 +35,7 @@ from builders import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.testing import assert_close
@@ -42,6 +43,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from wave_hf import WaveConfig, WaveForSequenceClassification, WaveLayer, WaveModel, reference
 
+TORCH = Version(torch.__version__)
 CHECKPOINTS = sorted(Path(__file__).parent.glob("checkpoints/*"))
 
 # The agreement that the network promises for logits that should be equal.
@@ -455,6 +457,7 @@ class TestTransformations:
         assert torch.equal(model(random_ids(2, 6)).logits, logits)
         assert model(torch.tensor([[VOCAB_SIZE + 2]])).logits.isfinite().all()
 
+    @pytest.mark.skipif(Version("2.8") > TORCH, reason="torch 2.7 cannot trace the loss functions of transformers")
     @pytest.mark.parametrize("parts", [{}, ALL_PARTS])
     def test_compiling_in_one_graph_changes_nothing(self, parts, mask):
         # The backend runs the graphs as they are: it is the capture of forward and backward that is ours to keep.
@@ -467,6 +470,7 @@ class TestTransformations:
         compiled(**inputs).loss.backward()
         assert_close({name: parameter.grad for name, parameter in model.named_parameters()}, expected, **SAME)
 
+    @pytest.mark.skipif(Version("2.10") > TORCH, reason="torch before 2.10 exports no autograd function of any length")
     @pytest.mark.parametrize("parts", [{}, ALL_PARTS])
     def test_exported_program_takes_any_batch_and_length(self, parts, mask):
         model = tiny_model(**parts)

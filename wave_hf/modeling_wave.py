@@ -89,7 +89,7 @@ class ImaginaryPart(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_output: torch.Tensor) -> torch.Tensor:
         x, imag = ctx.saved_tensors
-        ratio = (grad_output / imag).masked_fill_(imag == 0, 0.0)
+        ratio = (grad_output / imag).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
         total = ratio.sum(dim=1, keepdim=True)
         return ratio.neg_().add_(total).mul_(x).to(x.dtype)
 
