@@ -60,7 +60,7 @@ def main() -> None:
     (args,) = HfArgumentParser(BenchmarkArguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logger.info("%s, %d cores, torch %s, %s", platform.machine(), os.cpu_count(), torch.__version__, args)
-    names = [*BASELINES, *sorted(folder.name for folder in RECIPES.iterdir())]
+    names = [*BASELINES, *sorted(file.parent.name for file in RECIPES.glob("*/config.json"))]
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for name in tqdm(names * args.repetitions, desc="Measuring"):
         # A process that ends after one task gives its memory back before the next is measured.

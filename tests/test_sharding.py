@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from builders import ALL_PARTS, random_ids, tiny_model
+from packaging.version import Version
 from torch import distributed
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
@@ -59,6 +60,7 @@ def train_sharded(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(Version("2.10") > Version(torch.__version__), reason="torch 2.7 adds gradients up over gloo")
 def test_sharded_network_trains_as_a_whole_one(tmp_path):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     subprocess.run([sys.executable, *launcher, __file__, str(tmp_path)], check=True, timeout=120)
