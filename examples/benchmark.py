@@ -50,7 +50,8 @@ class BenchmarkArguments:
     batch_size: int = field(default=32, metadata={"help": "Texts in a batch."})
     sequence_length: int = field(default=128, metadata={"help": "Tokens in a text."})
     num_labels: int = field(default=4, metadata={"help": "Classes."})
-    steps: int = field(default=3, metadata={"help": "Measured steps in each process, after one that is not measured."})
+    steps: int = field(default=3, metadata={"help": "Least number of steps in each process, after one not measured."})
+    seconds: float = field(default=10, metadata={"help": "Least time that they take together: quick steps vary more."})
     repetitions: int = field(default=2, metadata={"help": "Processes for each model."})
     output_file: str | None = field(default=None, metadata={"help": "Where the measurements are written, as json."})
 
@@ -85,7 +86,9 @@ def measure(name: str, args: BenchmarkArguments) -> dict[str, float]:
     }
     if model.config.model_type == "fnet":
         del batch["attention_mask"]  # FNet takes none
-    seconds = [training_step(model, optimizer, batch) for _ in range(args.steps + 1)]
+    seconds = [training_step(model, optimizer, batch)]
+    while len(seconds) <= args.steps or sum(seconds) < args.seconds:
+        seconds.append(training_step(model, optimizer, batch))
     return {
         "parameters": model.num_parameters(),
         "parameters_outside_token_table": model.num_parameters() - model.get_input_embeddings().weight.numel(),

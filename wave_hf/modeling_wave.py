@@ -75,7 +75,7 @@ def global_magnitude(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch
 class ImaginaryPart(torch.autograd.Function):
     """sqrt(G^2 - w^2) of tokens `(B, T, H)`, in fewer passes over memory than its parts would take one by one.
 
-    With h_j = grad_j / imag_j, and 0 where imag_j is 0, the gradient of w_j is w_j (sum_k h_k - h_j).
+    With h_j = grad_j / imag_j, and 0 where that is not finite, the gradient of w_j is w_j (sum_k h_k - h_j).
     """
 
     @staticmethod

@@ -12,7 +12,7 @@ BENCHMARK = Path(__file__).parents[2] / "examples" / "benchmark.py"
 
 @pytest.mark.slow
 def test_measures_every_recipe_beside_the_baselines(tmp_path):
-    sizes = {"batch_size": 2, "sequence_length": 8, "steps": 1, "repetitions": 1}
+    sizes = {"batch_size": 2, "sequence_length": 8, "steps": 1, "seconds": 0, "repetitions": 1}
     options = [argument for name, value in sizes.items() for argument in (f"--{name}", str(value))]
     command = [sys.executable, str(BENCHMARK), *options, "--output_file", str(tmp_path / "out.json")]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
