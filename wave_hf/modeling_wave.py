@@ -409,9 +409,9 @@ class WaveModel(WavePreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
         if inputs_embeds is None:
-            inputs_embeds = self.embed_tokens(input_ids)
+            inputs_embeds = mask_tokens(self.embed_tokens(input_ids), attention_mask)
         elif attention_mask is not None:
-            # Unlike the products of the layers, this also silences padding that is infinite or not a number.
+            # Unlike a product, this also silences padding that is infinite or not a number.
             inputs_embeds = torch.where(attention_mask.unsqueeze(-1) != 0, inputs_embeds, 0.0)
         hidden_states = self.embed(inputs_embeds, attention_mask, token_type_ids)
         if self.training and self.config.token_dropout_prob > 0:
