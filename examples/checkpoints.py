@@ -39,21 +39,29 @@ def find_checkpoint(name: str | None, run_folder: str, state_file: str) -> str |
         return None
     if not Path(name).is_dir():
         raise SystemExit(f"--resume_from_checkpoint: there is no folder {name}")
-    complete = [folder for folder in _checkpoints_up_to(Path(name)) if _is_complete(folder, state_file)]
+    newest_first = reversed(_checkpoints_up_to(Path(name)))
+    checkpoint = next((folder for folder in newest_first if _is_complete(folder, state_file)), None)
     if PartialState().is_main_process:
         _remove_incomplete(Path(run_folder), state_file)
-    if not complete:
+    if checkpoint is None:
         logger.warning(f"{name} holds no complete checkpoint: starting anew")
         return None
-    logger.info(f"Resuming from {complete[-1]}")
-    return str(complete[-1])
+    logger.info(f"Resuming from {checkpoint}")
+    return str(checkpoint)
+
+
+def list_checkpoints(run_folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, oldest first; none if there is no such folder."""
+    if not run_folder.is_dir():
+        return []
+    return sorted((path for path in run_folder.iterdir() if _number(path) >= 0), key=_number)
 
 
 def _checkpoints_up_to(folder: Path) -> list[Path]:
-    """Return the checkpoints of a run, oldest first; of a checkpoint, those of its run up to itself."""
+    """Return the checkpoints of a run; of a checkpoint, those of its run up to itself."""
     if _number(folder) < 0:
-        return sorted((path for path in folder.iterdir() if _number(path) >= 0), key=_number)
-    return [path for path in _checkpoints_up_to(folder.parent) if _number(path) <= _number(folder)]
+        return list_checkpoints(folder)
+    return [path for path in list_checkpoints(folder.parent) if _number(path) <= _number(folder)]
 
 
 def _number(folder: Path) -> int:
@@ -87,9 +95,7 @@ def _has_any(checkpoint: Path, *patterns: str) -> bool:
 
 
 def _remove_incomplete(run_folder: Path, state_file: str) -> None:
-    if not run_folder.is_dir():
-        return
-    for checkpoint in _checkpoints_up_to(run_folder):
+    for checkpoint in list_checkpoints(run_folder):
         if _is_cut_off(checkpoint, state_file):
             logger.warning(f"{checkpoint} was cut off while being written: it is removed")
             shutil.rmtree(checkpoint)

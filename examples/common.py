@@ -27,7 +27,7 @@ import pyarrow as pa
 import torch
 import transformers
 from accelerate.utils import gather_object
-from checkpoints import check_same_network, find_checkpoint
+from checkpoints import check_same_network, find_checkpoint, list_checkpoints
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, load_dataset
 from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import StrictDataclassError
@@ -55,7 +55,6 @@ from wave_hf.embedded_corpus import load_embedded_corpus
 
 RECIPES = Path(__file__).parent / "configs"
 DEFAULT_RECIPE = "wave-small"
-CHECKPOINTS = ("checkpoint-*", "step_*", "epoch_*")  # Trainer's, and those of run_glue_no_trainer.py
 
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 # Maps predictions and references, each `(N,)` or `(N, num_labels)`, to named values.
@@ -304,7 +303,7 @@ def check_output_folder(folder: Path) -> None:
     """Refuse to train over a finished model or an unfinished run."""
     if (folder / "config.json").exists() and any(folder.glob("model*.safetensors")):
         raise SystemExit(f"{folder} holds a finished model: choose another --output_dir")
-    if any(chain.from_iterable(folder.glob(name) for name in CHECKPOINTS)):
+    if list_checkpoints(folder):
         raise SystemExit(
             f"{folder} holds an unfinished run: --resume_from_checkpoint {folder} continues it, "
             "another --output_dir starts anew"
@@ -447,6 +446,11 @@ def read_rows(
         return rows.map(read, batched=True, remove_columns=columns, features=features, desc=f"Reading {split} rows")
 
 
+def text_columns(rows: Dataset) -> list[str]:
+    """Return text and, in rows of pairs, text_pair."""
+    return [name for name in ("text", "text_pair") if name in rows.column_names]
+
+
 def join_texts(parts: Iterable[Any], delimiter: str) -> str:
     """Join the texts of a row; one that is missing counts as empty."""
     return delimiter.join("" if part is None else str(part) for part in parts)
@@ -551,7 +555,7 @@ def load_tokenizer(
     tokenizer: PreTrainedTokenizerBase
     with ending_with_one_line(f"Tokenizer {name or 'of the training texts'}"):
         if name is None:
-            columns = [] if rows is None else [rows[name] for name in ("text", "text_pair") if name in rows.features]
+            columns = [] if rows is None else [rows[name] for name in text_columns(rows)]
             tokenizer = train_tokenizer(chain(*columns), vocab_size=config.vocab_size)
         else:
             tokenizer = AutoTokenizer.from_pretrained(name, **model_args.hub_options)

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
-from common import ModelArguments, Task, ending_with_one_line
+from common import ModelArguments, Task, ending_with_one_line, text_columns
 from datasets import Dataset
 from glue import GlueArguments, load_glue
 from scipy.sparse import csr_matrix, hstack
@@ -53,11 +53,6 @@ def main() -> None:
         "eval_samples": len(splits["validation"]),
     }
     print(json.dumps(result))
-
-
-def text_columns(rows: Dataset) -> list[str]:
-    """Return text and, in rows of pairs, text_pair."""
-    return [name for name in ("text", "text_pair") if name in rows.column_names]
 
 
 def features(rows: Dataset, vectorizer: TfidfVectorizer) -> csr_matrix:

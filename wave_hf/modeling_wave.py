@@ -250,8 +250,9 @@ def side_masks(
     """
     if mask is None:
         mask = tokens.new_ones(tokens.shape[:2])
-    is_second = torch.zeros_like(mask) if token_type_ids is None else token_type_ids == 1
-    return mask * (is_second == 0), mask * (is_second != 0)
+    if token_type_ids is None:
+        token_type_ids = torch.zeros_like(mask)
+    return mask * (token_type_ids != 1), mask * (token_type_ids == 1)
 
 
 def compare(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
