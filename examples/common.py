@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from itertools import chain, compress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import datasets
 import numpy as np
@@ -713,8 +713,8 @@ def run(
         predictions: Name of the file of predictions, without suffix.
         probabilities: Whether it gets the probability of each label.
     """
-    args, model = trainer.args, trainer.model
-    facts = count_parameters(model) | {"world_size": args.world_size, "seed": args.seed}  # type: ignore[arg-type]
+    args = trainer.args
+    facts = run_facts(trainer.model, args.world_size, args.seed)  # type: ignore[arg-type]
     logger.info(f"This run: {facts}")
     if args.do_train:
         result = trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
@@ -732,11 +732,16 @@ def run(
             predict(trainer, splits["test_mm"], task, f"{predictions}-mm.txt", probabilities)
 
 
-def count_parameters(model: PreTrainedModel) -> dict[str, int]:
-    """Return the number of parameters, all and outside the token table."""
+def run_facts(model: PreTrainedModel, world_size: int, seed: int) -> dict[str, int]:
+    """Return what a reader of the results wants to know of the run besides its metrics."""
     parameters = model.num_parameters()
     token_table = sum(parameter.numel() for parameter in model.get_input_embeddings().parameters())
-    return {"parameters": parameters, "parameters_outside_token_table": parameters - token_table}
+    return {
+        "parameters": parameters,
+        "parameters_outside_token_table": parameters - token_table,
+        "world_size": world_size,
+        "seed": seed,
+    }
 
 
 def report(trainer: Trainer, split: str, metrics: dict[str, float]) -> None:
@@ -758,11 +763,18 @@ def predict(trainer: Trainer, rows: Dataset, task: Task, file_name: str, probabi
 
 def write_predictions(file: Path, header: list[str], columns: list[list[str]]) -> None:
     """Write tab-separated columns, each row with its index; the file appears when it is complete."""
-    unfinished = file.with_suffix(".unfinished")
-    with unfinished.open("w", newline="") as stream:
+    with writing(file) as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(["index", *header])
         writer.writerows(zip(range(len(columns[0])), *columns, strict=True))
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[TextIO]:
+    """Open a file for writing that appears when it is complete."""
+    unfinished = file.with_suffix(".unfinished")
+    with unfinished.open("w", newline="") as stream:
+        yield stream
     os.replace(unfinished, file)
 
 

@@ -12,7 +12,6 @@ process or many.
 import json
 import logging
 import math
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,13 @@ from common import (
     check_launch,
     check_output_folder,
     check_same_rows,
-    count_parameters,
     ending_together,
     parse_arguments,
     prepare,
+    run_facts,
     score,
     set_up_logging,
+    writing,
 )
 from datasets import Dataset
 from glue import GlueArguments, load_glue
@@ -157,7 +157,7 @@ class Loop:
             task,
             metric,
         )
-        self.facts = count_parameters(model) | {"world_size": accelerator.num_processes, "seed": args.seed}
+        self.facts = run_facts(model, accelerator.num_processes, args.seed)
         self.progress = Progress()
         if args.gradient_checkpointing:
             model.gradient_checkpointing_enable()
@@ -312,9 +312,8 @@ def parameter_groups(model: PreTrainedModel, weight_decay: float) -> list[dict[s
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
     """Write a json file that appears when it is complete."""
-    unfinished = file.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(unfinished, file)
+    with writing(file) as stream:
+        stream.write(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":
