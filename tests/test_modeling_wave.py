@@ -416,6 +416,10 @@ class TestPairs:
         assert_close(self.logits(model, self.second, self.first), both, **SAME)
         assert not torch.allclose(self.logits(model, self.first, self.first), both, **SAME)
 
+    def test_missing_tokens_are_named(self):
+        with pytest.raises(ValueError, match="input_ids or inputs_embeds"):
+            tiny_model(pair_encoding="separate")()
+
     def test_text_without_token_types_has_an_empty_second_side(self):
         model = tiny_model(pair_encoding="separate")
         assert_close(model(self.first).logits, self.logits(model, self.first), **SAME)

@@ -493,9 +493,9 @@ class WaveForSequenceClassification(WavePreTrainedModel):
             sides, if pairs are read separately).
         """
         inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids, **kwargs}
-        if self.is_separate:
-            tokens = inputs_embeds if input_ids is None else input_ids
-            masks = side_masks(tokens, attention_mask, token_type_ids)  # type: ignore[arg-type]
+        tokens = inputs_embeds if input_ids is None else input_ids
+        if self.is_separate and tokens is not None:  # without tokens, the network says what is missing
+            masks = side_masks(tokens, attention_mask, token_type_ids)
             outputs, second = (self.wave(attention_mask=mask, **inputs) for mask in masks)
             pooled = compare(outputs.pooler_output, second.pooler_output)
         else:
