@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -722,10 +723,12 @@ def run(
         trainer.save_state()
         report(trainer, "train", result.metrics | facts | {"train_samples": len(splits["train"])})
     if args.do_eval:
-        metrics = trainer.evaluate() | {"eval_samples": len(splits["validation"])}
+        metrics: dict[str, float] = dict(facts)
         if "validation_mm" in splits:
             metrics |= {f"{name}_mm": value for name, value in trainer.evaluate(splits["validation_mm"]).items()}
-        report(trainer, "eval", metrics | facts)
+        # Last, because the model card tells of the last evaluation.
+        metrics |= trainer.evaluate() | {"eval_samples": len(splits["validation"])}
+        report(trainer, "eval", metrics)
     if args.do_predict:
         predict(trainer, splits["test"], task, f"{predictions}.txt", probabilities)
         if "test_mm" in splits:
@@ -778,8 +781,12 @@ def writing(file: Path) -> Iterator[TextIO]:
     os.replace(unfinished, file)
 
 
-def publish(trainer: Trainer, **card: Any) -> None:
+def publish(trainer: Trainer, model_args: ModelArguments, **card: Any) -> None:
     """Push the model to the Hub, or write the card of a model that was trained just now."""
+    command = shlex.join(["python", *sys.argv])
+    for secret in filter(None, (trainer.args.hub_token, model_args.token)):
+        command = command.replace(secret, "TOKEN")
+    card |= {"command": command, "finetuned_from": model_args.model_name_or_path, "tasks": "text-classification"}
     if trainer.args.push_to_hub:
         trainer.push_to_hub(**card)
     elif trainer.args.do_train:

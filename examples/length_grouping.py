@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 from datasets import Dataset
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import PredictionOutput
+
+from wave_hf.model_card import ModelCardTrainer
 
 
 class SeededLengthGroupedSampler(LengthGroupedSampler):
@@ -46,7 +48,7 @@ class SetEpochCallback(TrainerCallback):
         kwargs["train_dataloader"].set_epoch(int(state.epoch))
 
 
-class LengthGroupedTrainer(Trainer):
+class LengthGroupedTrainer(ModelCardTrainer):
     """Trainer whose batches hold texts of like length, so that little of them is padding.
 
     Training does so with --train_sampling_strategy group_by_length; unlike Trainer's, this order survives a resume.

@@ -84,8 +84,7 @@ def main() -> None:
     names = [data_args.dataset_name] if data_args.dataset_name else []
     publish(
         trainer,
-        finetuned_from=model_args.model_name_or_path,
-        tasks="text-classification",
+        model_args,
         dataset=names or ", ".join(Path(file).name for file in data_args.files.values()) or "embedded corpus",
         dataset_tags=names,
         dataset_args=[data_args.dataset_config_name] if data_args.dataset_config_name else [],

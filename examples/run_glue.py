@@ -38,15 +38,15 @@ def main() -> None:
         model, tokenizer, splits = prepare_for_trainer(model_args, data_args, training_args, config, task, splits)
     trainer = make_trainer(training_args, model, tokenizer, task, splits, metric)
     run(trainer, splits, task, f"predict_results_{data_args.task_name}")
-    card = {"finetuned_from": model_args.model_name_or_path, "tasks": "text-classification"}
+    card = {}
     if data_args.task_name:
-        card |= {
+        card = {
             "language": "en",
             "dataset": f"GLUE {data_args.task_name.upper()}",
             "dataset_tags": "glue",
             "dataset_args": data_args.task_name,
         }
-    publish(trainer, **card)
+    publish(trainer, model_args, **card)
 
 
 if __name__ == "__main__":
