@@ -246,7 +246,7 @@ def compare_cards(folder: Path) -> str:
 
 def _table_row(file: Path) -> str:
     data = ModelCard.load(file).data
-    (result, *_) = data.eval_results  # type: ignore[misc]
+    (result, *_) = data.eval_results
     sizes = f"{data['parameters'] / 1e6:.2f} M | {data['parameters_outside_token_table'] / 1e6:.2f} M"
     return (
         f"| [{file.stem}]({file.name}) | {result.dataset_name} | {result.metric_type} {result.metric_value} | {sizes} "
