@@ -91,11 +91,16 @@ def test_a_model_without_shares_is_refused(save, fields, message):
         demo.load(save(**fields))
 
 
-def test_a_model_must_be_named_and_exist(tmp_path):
+def test_a_model_must_be_named():
     with pytest.raises(SystemExit, match="pass --model_name_or_path, or set the environment variable"):
         demo.load(None)
-    with pytest.raises(SystemExit, match="nowhere") as error:
-        demo.load(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "without-tokenizer"])
+def test_a_folder_that_lacks_something_is_named_in_one_line(folder, tmp_path):
+    tiny_model().save_pretrained(tmp_path / "without-tokenizer")
+    with pytest.raises(SystemExit, match=folder) as error:
+        demo.load(str(tmp_path / folder))
     assert "\n" not in error.value.code
 
 
