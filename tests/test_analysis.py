@@ -35,6 +35,7 @@ def test_each_row_of_shares_has_its_token():
     assert tokens == ["[CLS]", "the", "surf", "was", "long", "##er", ",", "[UNK]", "[SEP]"]
     assert shares.shape == (9, 3)
     assert bias.shape == logits.shape == (3,)
+    assert not any(values.requires_grad for values in (shares, bias, logits))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -56,7 +56,7 @@ def token_shares(model: WaveForSequenceClassification, tokenizer: PreTrainedToke
     outputs = model.wave(**inputs.to(model.device))
     shares = outputs.last_hidden_state[0] @ model.classifier.weight.T / len(tokens)
     logits = model.classifier(outputs.pooler_output)[0]
-    return TokenShares(tokens, shares, model.classifier.bias, logits)
+    return TokenShares(tokens, shares, model.classifier.bias.clone(), logits)
 
 
 def _check_additive(model: WaveForSequenceClassification) -> None:
