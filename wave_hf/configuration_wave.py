@@ -1,9 +1,10 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
 """Configuration of a Wave Network."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
 WaveOperation = Literal["modulation", "interference"]
@@ -53,7 +54,8 @@ class WaveConfig(PreTrainedConfig):
         tie_word_embeddings: Whether a language modelling head shares the token table.
 
     Raises:
-        StrictDataclassError: A value has the wrong type or is impossible; the message names the field.
+        StrictDataclassError: A value has the wrong type or is impossible; the message names the field and, when the
+            config was loaded, the file.
     """
 
     model_type = "wave_network"
@@ -82,6 +84,24 @@ class WaveConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         self.auto_map = dict(AUTO_MAP)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+        """Load a config as transformers does."""
+        # What `AutoConfig` passes on, too: it lets `from_dict` tell where the values are from.
+        kwargs.setdefault("name_or_path", pretrained_model_name_or_path)
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Build a config from its fields; `name_or_path` is the folder or repository they were read from."""
+        try:
+            return super().from_dict(config_dict, **kwargs)
+        except (StrictDataclassError, ValueError) as error:
+            if "name_or_path" not in kwargs:
+                raise
+            reason = error.__cause__ or error
+            raise StrictDataclassError(f"config.json of {kwargs['name_or_path']}: {reason}") from reason
 
     def layer_operation(self, layer_idx: int) -> str:
         """Return the wave operation of the layer with this index."""

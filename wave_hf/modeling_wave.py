@@ -11,13 +11,18 @@ magnitude, so time and memory are linear in T. A wave is held as a pair `(real, 
 This file and the configuration beside it are all that a saved model needs; `save_pretrained` copies both.
 """
 
+import os
+from pathlib import Path
+from typing import Any
+
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 from transformers.processing_utils import Unpack
-from transformers.utils import TransformersKwargs, can_return_tuple
+from transformers.utils import CONFIG_NAME, TransformersKwargs, cached_file, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
@@ -346,6 +351,27 @@ class WaveLayer(GradientCheckpointingLayer):
         return hidden_states + update if self.residual else update
 
 
+def find_damaged_weights(folder_or_repository: str | os.PathLike, **kwargs: Any) -> Path:
+    """Return the file of weights that safetensors cannot open.
+
+    Args:
+        folder_or_repository: What `from_pretrained` was given.
+        **kwargs: The arguments of `from_pretrained`, some of which tell where a repository is cached.
+
+    Returns:
+        The first such file beside the config or, if all can be opened, their folder.
+    """
+    places = ("cache_dir", "local_files_only", "revision", "subfolder", "token")
+    options = {name: kwargs[name] for name in places if name in kwargs}
+    folder = Path(str(cached_file(folder_or_repository, CONFIG_NAME, **options))).parent
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            safe_open(file, "pt")
+        except SafetensorError:
+            return file
+    return folder
+
+
 class WavePreTrainedModel(PreTrainedModel):
     """Base of all Wave Networks: initialisation, saving and loading are transformers' own."""
 
@@ -358,9 +384,20 @@ class WavePreTrainedModel(PreTrainedModel):
     _can_record_outputs = {"hidden_states": WaveLayer}
 
     @classmethod
-    def from_pretrained(cls, *args, use_safetensors: bool | None = True, **kwargs):
-        """Load a model as transformers does, but never from pickled weights, which could run code."""
-        return super().from_pretrained(*args, use_safetensors=use_safetensors, **kwargs)
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, use_safetensors: bool | None = True, **kwargs):
+        """Load a model as transformers does, but not from pickled weights, which could run code, unless told to.
+
+        Raises:
+            OSError: There are no weights in safetensors, or they are cut off or damaged: the message names the file.
+        """
+        try:
+            return super().from_pretrained(
+                pretrained_model_name_or_path, *args, use_safetensors=use_safetensors, **kwargs
+            )
+        except SafetensorError as error:
+            file = find_damaged_weights(pretrained_model_name_or_path, **kwargs)
+            remedy = "save it again, or load it with force_download=True"
+            raise OSError(f"{file} is cut off or damaged ({error}): {remedy}.") from error
 
 
 class WaveModel(WavePreTrainedModel):
@@ -406,11 +443,12 @@ class WaveModel(WavePreTrainedModel):
 
         Raises:
             ValueError: Not exactly one of `input_ids` and `inputs_embeds` was given, or T exceeds the position table.
+            IndexError: The token table has no row for one of `input_ids`.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
         if inputs_embeds is None:
-            inputs_embeds = mask_tokens(self.embed_tokens(input_ids), attention_mask)
+            inputs_embeds = mask_tokens(self.look_up(input_ids), attention_mask)  # type: ignore[arg-type]
         elif attention_mask is not None:
             # Unlike a product, this also silences padding that is infinite or not a number.
             inputs_embeds = torch.where(attention_mask.unsqueeze(-1) != 0, inputs_embeds, 0.0)
@@ -424,6 +462,16 @@ class WaveModel(WavePreTrainedModel):
         return BaseModelOutputWithPooling(
             last_hidden_state=hidden_states, pooler_output=pool(hidden_states, attention_mask, self.config.pooling)
         )
+
+    def look_up(self, input_ids: torch.LongTensor) -> torch.Tensor:
+        """Return the rows of the token table, `(B, T, E)`."""
+        try:
+            return self.embed_tokens(input_ids)
+        except IndexError as error:  # a check beforehand would make a GPU wait
+            raise IndexError(
+                f"The token ids lie between {input_ids.min()} and {input_ids.max()}, but the token table has "
+                f"vocab_size={self.config.vocab_size} rows: use the tokenizer the model was trained with."
+            ) from error
 
     def embed(
         self,
