@@ -27,11 +27,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 import transformers
+from accelerate import PartialState
 from accelerate.utils import gather_object
 from checkpoints import check_same_network, find_checkpoint, list_checkpoints
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, load_dataset
 from datasets.exceptions import DatasetsError
-from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HTTPError, StrictDataclassError
 from length_grouping import LengthGroupedTrainer
 from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, f1_score, mean_squared_error
@@ -204,9 +206,10 @@ class Task:
 @contextmanager
 def ending_with_one_line(subject: str) -> Iterator[None]:
     """End the script with one line, not a traceback, if a library cannot use what it was given."""
+    library_errors = (StrictDataclassError, DatasetsError, HTTPError, OSError, RuntimeError, StopIteration)
     try:
         yield
-    except (StrictDataclassError, DatasetsError, OSError, RuntimeError, StopIteration, TypeError, ValueError) as error:
+    except (*library_errors, TypeError, ValueError) as error:
         # Config and data errors keep their reason in the cause.
         reason = (isinstance(error, StrictDataclassError | DatasetsError) and error.__cause__) or error
         raise SystemExit(f"{subject}: {' '.join(str(reason).split()) or 'no content'}") from error
@@ -309,6 +312,20 @@ def check_output_folder(folder: Path) -> None:
             f"{folder} holds an unfinished run: --resume_from_checkpoint {folder} continues it, "
             "another --output_dir starts anew"
         )
+
+
+def create_repository(args: Any) -> None:
+    """Create the repository of --push_to_hub, unless there is one: who may not push hears of it before training.
+
+    Args:
+        args: The options of a script; `hub_model_id` becomes the full name of the repository.
+    """
+    if not args.push_to_hub or not PartialState().is_main_process:
+        return
+    name = args.hub_model_id or Path(args.output_dir).absolute().name
+    with ending_with_one_line(f"--push_to_hub: {name}"):
+        url = HfApi(token=args.hub_token).create_repo(name, private=args.hub_private_repo, exist_ok=True)
+    args.hub_model_id = url.repo_id
 
 
 def needed_splits(training_args: TrainingArguments) -> set[str]:
@@ -719,7 +736,7 @@ def run(
     logger.info(f"This run: {facts}")
     if args.do_train:
         result = trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-        trainer.save_model()
+        trainer.save_model(_internal_call=True)  # else it would push as well, before anything is measured
         trainer.save_state()
         report(trainer, "train", result.metrics | facts | {"train_samples": len(splits["train"])})
     if args.do_eval:
@@ -788,6 +805,7 @@ def publish(trainer: Trainer, model_args: ModelArguments, **card: Any) -> None:
         command = command.replace(secret, "TOKEN")
     card |= {"command": command, "finetuned_from": model_args.model_name_or_path, "tasks": "text-classification"}
     if trainer.args.push_to_hub:
-        trainer.push_to_hub(**card)
+        with ending_with_one_line(f"The model is in {trainer.args.output_dir}, but not on the Hub"):
+            trainer.push_to_hub(**card)
     elif trainer.args.do_train:
         trainer.create_model_card(**card)

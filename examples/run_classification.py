@@ -20,6 +20,7 @@ from common import (
     check_launch,
     check_request,
     choose_rows,
+    create_repository,
     ending_together,
     ending_with_one_line,
     find_task,
@@ -79,6 +80,7 @@ def main() -> None:
         check_launch(training_args.world_size)
         check_request(model_args, training_args)
         model, tokenizer, task, splits, metric = build(model_args, data_args, training_args)
+        create_repository(training_args)
     trainer = make_trainer(training_args, model, tokenizer, task, splits, metric)
     run(trainer, splits, task, "predict_results", data_args.output_probabilities)
     names = [data_args.dataset_name] if data_args.dataset_name else []

@@ -13,6 +13,7 @@ from common import (
     ModelArguments,
     check_launch,
     check_request,
+    create_repository,
     ending_together,
     make_trainer,
     needed_splits,
@@ -36,6 +37,7 @@ def main() -> None:
         needed = needed_splits(training_args)
         config, task, splits, metric = load_glue(model_args, data_args, needed, training_args.seed)
         model, tokenizer, splits = prepare_for_trainer(model_args, data_args, training_args, config, task, splits)
+        create_repository(training_args)
     trainer = make_trainer(training_args, model, tokenizer, task, splits, metric)
     run(trainer, splits, task, f"predict_results_{data_args.task_name}")
     card = {}

@@ -28,7 +28,9 @@ from common import (
     check_launch,
     check_output_folder,
     check_same_rows,
+    create_repository,
     ending_together,
+    ending_with_one_line,
     parse_arguments,
     prepare,
     run_facts,
@@ -87,6 +89,7 @@ class LoopArguments:
     report_to: str = field(default="all", metadata={"help": "Which of them, with --with_tracking."})
     push_to_hub: bool = field(default=False, metadata={"help": "Push the model to the Hub after each epoch."})
     hub_model_id: str | None = field(default=None, metadata={"help": "Its repository. None: named by output_dir."})
+    hub_private_repo: bool | None = field(default=None, metadata={"help": "Whether it is private, if it is new."})
     hub_token: str | None = field(default=None, metadata={"help": "Token for it. None: the one of `hf auth login`."})
 
     def __post_init__(self) -> None:
@@ -123,6 +126,7 @@ def main() -> None:
         config, task, splits, metric = load_glue(model_args, data_args, {"train", "validation"}, args.seed)
         checkpoint = find_checkpoint(args.resume_from_checkpoint, args.output_dir, PROGRESS_FILE)
         model, tokenizer, splits = prepare(model_args, data_args, config, task, splits, args.seed, checkpoint)
+        create_repository(args)
     check_same_rows(splits)
     Loop(args, accelerator, model, tokenizer, splits, task, metric).run(checkpoint)
 
@@ -291,13 +295,15 @@ class Loop:
         """Push the model, without its checkpoints."""
         args, folder = self.args, Path(self.args.output_dir)
         self.save_model(folder)
-        if self.accelerator.is_main_process:
-            hub = huggingface_hub.HfApi(token=args.hub_token)
-            repo = hub.create_repo(args.hub_model_id or folder.name, exist_ok=True)
-            ignored = ["step_*", "epoch_*"]
-            hub.upload_folder(
-                repo_id=repo.repo_id, folder_path=folder, commit_message=message, ignore_patterns=ignored
-            )
+        with ending_together(), ending_with_one_line(f"The model is in {folder}, but not on the Hub"):
+            if self.accelerator.is_main_process:
+                huggingface_hub.upload_folder(
+                    repo_id=str(args.hub_model_id),
+                    folder_path=folder,
+                    commit_message=message,
+                    ignore_patterns=["step_*", "epoch_*"],
+                    token=args.hub_token,
+                )
 
 
 def parameter_groups(model: PreTrainedModel, weight_decay: float) -> list[dict[str, Any]]:

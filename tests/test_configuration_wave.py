@@ -1,11 +1,13 @@
 """Tests of WaveConfig."""
 
 import importlib
+import json
 from typing import Any
 
 import pytest
 import transformers
 from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig
 
 import wave_hf
 from wave_hf import WaveConfig, WavePreTrainedModel
@@ -112,6 +114,23 @@ def test_saving_keeps_every_field(tmp_path):
     assert {field: getattr(loaded, field) for field in WaveConfig.__annotations__} == UNUSUAL
     assert {field: getattr(loaded, field) for field in labels} == labels
     assert loaded.num_labels == 3
+
+
+@pytest.mark.parametrize("load", [WaveConfig.from_pretrained, AutoConfig.from_pretrained])
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("hidden_size", -1, "hidden_size is -1, but should be at least 1"),
+        ("readout", "imaginary", "'readout' expected one of .* got imaginary"),
+        ("id2label", {"first": "sports"}, "'first'"),
+    ],
+)
+def test_impossible_value_is_told_with_its_file(load, field, value, message, tmp_path):
+    WaveConfig().save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
+    with pytest.raises(StrictDataclassError, match=f"config.json of {tmp_path}: .*{message}"):
+        load(tmp_path)
 
 
 def test_auto_map_leads_to_every_class():

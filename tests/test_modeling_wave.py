@@ -332,6 +332,11 @@ class TestInputs:
         with pytest.raises(ValueError, match="exactly one of input_ids or inputs_embeds"):
             tiny_model()(**inputs)
 
+    @pytest.mark.parametrize("token_id", [-1, 32])
+    def test_ids_without_a_row_are_told_with_the_size_of_the_table(self, token_id):
+        with pytest.raises(IndexError, match=rf"between .*{token_id}.*vocab_size=32"):
+            tiny_model()(torch.tensor([[token_id, 5]]))
+
     def test_position_table_limits_the_length(self):
         model = tiny_model(max_position_embeddings=4)
         assert model(random_ids(1, 4)).logits.isfinite().all()
@@ -523,6 +528,24 @@ class TestSaving:
         (tmp_path / "model.safetensors").unlink()
         torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
         with pytest.raises(OSError, match="safetensors"):
+            WaveForSequenceClassification.from_pretrained(tmp_path)
+
+    @pytest.mark.parametrize("max_shard_size", ["5GB", "1KB"])
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda content: b"",
+            lambda content: content[:-1],
+            lambda content: b"\xff" * 8 + content[8:],
+            lambda content: content.replace(b'"F32"', b'"F33"'),
+        ],
+        ids=["empty", "cut off", "length of the header", "header"],
+    )
+    def test_damaged_file_is_named(self, damage, max_shard_size, tmp_path):
+        tiny_model().save_pretrained(tmp_path, max_shard_size=max_shard_size)
+        file = sorted(tmp_path.glob("*.safetensors"))[-1]
+        file.write_bytes(damage(file.read_bytes()))
+        with pytest.raises(OSError, match=f"^{file} is cut off or damaged"):
             WaveForSequenceClassification.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize("folder", CHECKPOINTS, ids=lambda folder: folder.name)
