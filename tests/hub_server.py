@@ -20,18 +20,16 @@ USER = "wave-hf-tester"
 TOKEN, READ_TOKEN = "hf_may_write", "hf_may_read"
 LARGE = (".bin", ".safetensors")  # what travels by LFS, like all that is larger than 10 MB on the real Hub
 
-Files = dict[str, bytes]
-
 
 @dataclass
 class Repository:
-    """Commits, and the names that lead to them: branches and pull requests."""
+    """Commits, and the branches and pull requests that lead to them."""
 
     is_private: bool
-    commits: dict[str, Files] = field(default_factory=dict)
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     references: dict[str, str] = field(default_factory=dict)
 
-    def commit(self, reference: str, files: Files) -> str:
+    def commit(self, reference: str, files: dict[str, bytes]) -> str:
         oid = secrets.token_hex(20)
         self.commits[oid] = files
         self.references[reference] = oid
@@ -45,24 +43,21 @@ class Repository:
         return oid
 
 
-class Refusal(Exception):  # noqa: N818
-    """The answer to a request that fails: status, message and the code that tells the client what is missing."""
-
-    def __init__(self, status: int, message: str, code: str = "", **content: Any):
-        headers = {"X-Error-Message": message, "X-Error-Code": code}
-        self.answer = Answer({"error": message, **content}, headers, status)
-
-
 class Answer(NamedTuple):
     content: Any = b""  # bytes, or what becomes json
     headers: dict[str, str] = {}
     status: int = 200
 
 
+class Refusal(Exception):  # noqa: N818
+    """The answer to a request that fails; the code tells the client what is missing."""
+
+    def __init__(self, status: int, message: str, code: str = "", content: Any = b""):
+        self.answer = Answer(content, {"X-Error-Message": message, "X-Error-Code": code}, status)
+
+
 class HubServer(ThreadingHTTPServer):
     """The Hub; it serves from the start of a `with` block to its end."""
-
-    daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -146,8 +141,6 @@ class Handler(BaseHTTPRequestHandler):
         return token
 
     def check_may_write(self, name: str) -> None:
-        if self.token is None:
-            raise Refusal(401, "Invalid username or password.")
         if self.token != TOKEN or name.split("/")[0] != USER:
             raise Refusal(403, f"This token may not write to {name}")
 
@@ -159,8 +152,6 @@ class Handler(BaseHTTPRequestHandler):
 
     @route("GET", "/api/whoami-v2")
     def tell_user(self) -> Answer:
-        if self.token is None:
-            raise Refusal(401, "Invalid username or password.")
         return Answer({"name": USER, "type": "user"})
 
     @route("POST", "/api/repos/create")
@@ -170,10 +161,9 @@ class Handler(BaseHTTPRequestHandler):
         self.check_may_write(name)
         url = f"{self.server.url}/{name}"
         if name in self.server.repositories:
-            raise Refusal(409, "You already created this model repo", url=url)
-        repository = Repository(wanted.get("visibility") == "private")
-        repository.commit("main", {})
-        self.server.repositories[name] = repository
+            raise Refusal(409, "You already created this model repo", content={"url": url})
+        self.server.repositories[name] = Repository(wanted.get("visibility") == "private")
+        self.server.repositories[name].commit("main", {})
         return Answer({"url": url})
 
     @route("DELETE", "/api/repos/delete")
@@ -196,9 +186,7 @@ class Handler(BaseHTTPRequestHandler):
     def create_branch(self, name: str, revision: str) -> Answer:
         self.check_may_write(name)
         references = self.find_repository(name).references
-        if revision in references:
-            raise Refusal(409, "Reference already exists")
-        references[revision] = references["main"]
+        references.setdefault(revision, references["main"])
         return Answer(status=201)
 
     @route("POST", "/api/validate-yaml")
@@ -252,9 +240,7 @@ class Handler(BaseHTTPRequestHandler):
         oid = repository.find(revision)
         content = repository.commits[oid].get(path)
         if content is None:
-            refusal = Refusal(404, "Entry not found", "EntryNotFound")
-            refusal.answer.headers["X-Repo-Commit"] = oid
-            raise refusal
+            return Answer(headers={"X-Repo-Commit": oid, "X-Error-Code": "EntryNotFound"}, status=404)
         sha256 = hashlib.sha256(content).hexdigest()
         headers = {"X-Repo-Commit": oid, "ETag": f'"{sha256}"'}
         if not path.endswith(LARGE):
