@@ -1,6 +1,9 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
 """Configuration of a Wave Network."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -88,20 +91,14 @@ class WaveConfig(PreTrainedConfig):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
         """Load a config as transformers does."""
-        # What `AutoConfig` passes on, too: it lets `from_dict` tell where the values are from.
-        kwargs.setdefault("name_or_path", pretrained_model_name_or_path)
-        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        with _naming_the_file(pretrained_model_name_or_path):
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Build a config from its fields; `name_or_path` is the folder or repository they were read from."""
-        try:
+        """Build a config from its fields as transformers does; `AutoConfig` loads with this alone."""
+        with _naming_the_file(kwargs.get("name_or_path")):
             return super().from_dict(config_dict, **kwargs)
-        except (StrictDataclassError, ValueError) as error:
-            if "name_or_path" not in kwargs:
-                raise
-            reason = error.__cause__ or error
-            raise StrictDataclassError(f"config.json of {kwargs['name_or_path']}: {reason}") from reason
 
     def layer_operation(self, layer_idx: int) -> str:
         """Return the wave operation of the layer with this index."""
@@ -143,6 +140,18 @@ class WaveConfig(PreTrainedConfig):
         pad = self.pad_token_id
         wanted = f"None or a row of the token table (vocab_size={self.vocab_size})"
         _require(pad is None or 0 <= pad < self.vocab_size, "pad_token_id", pad, wanted)
+
+
+@contextmanager
+def _naming_the_file(folder_or_repository: str | os.PathLike | None) -> Iterator[None]:
+    """Let the error of an impossible value name the file, if there is one."""
+    try:
+        yield
+    except (StrictDataclassError, ValueError) as error:
+        if folder_or_repository is None:
+            raise
+        reason = error.__cause__ or error
+        raise StrictDataclassError(f"config.json of {folder_or_repository}: {reason}") from reason
 
 
 def _require(condition: bool, name: str, value: object, wanted: str) -> None:
