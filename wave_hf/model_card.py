@@ -100,14 +100,14 @@ def create_model_card(
         "library_name": "transformers",
         "pipeline_tag": "text-classification",
         "tags": ["wave-network"],
-        "model_name": model_name,
-        "metrics": list(evaluation.metrics) if evaluation else None,
-        "eval_results": evaluation.results() if evaluation else None,
         "parameters": parameters,
         "parameters_outside_token_table": parameters - token_table,
         "size_mb": round(model.get_memory_footprint() / 1e6, 1),
         "latency_ms": round(measure_latency(model, num_tokens), 2),
     }
+    if evaluation:
+        data["metrics"] = list(evaluation.metrics)
+        data |= {"model_name": model_name, "eval_results": evaluation.results()}
     return ModelCard.from_template(
         ModelCardData(**(data | metadata)),
         template_path=str(TEMPLATE),
@@ -186,6 +186,7 @@ class ModelCardTrainer(Trainer):
     def _training(self, summary: TrainingSummary) -> dict[str, Any]:
         # What the summary leaves out, but the weights depend on.
         return {
+            "data": " and ".join(_names(summary.dataset)) or "unnamed",
             "training_texts": len(self.train_dataset) if self.train_dataset is not None else 0,  # type: ignore[arg-type]
             **(summary.hyperparameters or {}),
             "weight_decay": self.args.weight_decay,

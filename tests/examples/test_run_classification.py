@@ -106,7 +106,13 @@ class TestTraining:
         config = AutoConfig.from_pretrained(out)
         token_table = config.vocab_size * config.hidden_size
         assert results(out)["parameters"] - results(out)["parameters_outside_token_table"] == token_table
-        assert "train.csv" in (out / "README.md").read_text()
+
+    def test_card_names_the_data_the_labels_and_the_command_without_its_secrets(self, run, train_file):
+        tokens = ("--token", "hf_of_the_model", "--hub_token=hf_of_the_push")
+        card = (run("--train_file", train_file, "--do_train", "--max_steps", 1, *tokens) / "README.md").read_text()
+        for part in ("train.csv", "kitchen, weather", "--do_train --max_steps 1 --token TOKEN --hub_token=TOKEN"):
+            assert part in card
+        assert "hf_of" not in card
 
     def test_saved_folder_works_in_a_pipeline(self, run, train_file):
         out = run("--train_file", train_file, "--do_train", "--num_train_epochs", 5)
