@@ -13,7 +13,8 @@ README = Path(__file__).parents[1] / "README.md"
 @pytest.mark.slow
 def test_code_runs_from_top_to_bottom(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code = "\n".join(re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL))
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    code = "\n".join(block for block in blocks if "onnxruntime" not in block)  # which test_export.py runs
     names: dict = {}
     exec(compile(code, README.name, "exec"), names)
 

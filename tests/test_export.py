@@ -1,0 +1,254 @@
+"""Exported classifiers: the same logits, folders that are whole and self-contained, and clear refusals."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from builders import ALL_PARTS, random_ids, tiny_model
+from numpy.testing import assert_allclose
+from transformers import BertConfig, BertForSequenceClassification
+
+from wave_hf import WaveForSequenceClassification, WaveModel, train_tokenizer
+
+# transformers before 5.23 has no exporters, and the extra `export` may not be installed.
+pytest.importorskip("transformers.exporters.exporter_onnx")
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+from wave_hf.export import export, main, quantize, to_onnx  # noqa: E402
+
+README = Path(__file__).parents[1] / "README.md"
+TEXTS = ["one wave and two waves", "an ocean of waves", "one ocean, two oceans", "wave", "two"]
+LABELS = ["sea", "land", "air"]
+FILES = ["SHA256SUMS", "config.json", "model.onnx", "report.json", "tokenizer.json", "tokenizer_config.json"]
+
+NETWORKS = {
+    "paper": {},
+    "all parts": ALL_PARTS,
+    "interference, magnitude, first token": {
+        "wave_operation": "interference",
+        "readout": "magnitude",
+        "pooling": "cls",
+        "problem_type": "multi_label_classification",
+    },
+    "real part, maximum, factorized": {"readout": "real", "pooling": "max", "embedding_size": 4, "num_labels": 1},
+    "pairs read separately": ALL_PARTS | {"pair_encoding": "separate", "residual": False},
+}
+
+
+def save(folder, model_class=WaveForSequenceClassification, **fields):
+    tokenizer = train_tokenizer(TEXTS * 2)
+    id2label = dict(enumerate(LABELS))
+    model = tiny_model(model_class=model_class, vocab_size=len(tokenizer), id2label=id2label, **fields)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model
+
+
+def write_rows(file, **columns):
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return str(file)
+
+
+def run(program, tmp_path, **inputs):
+    file = tmp_path / "program.onnx"
+    onnx.save(program, file)
+    return onnxruntime.InferenceSession(file).run(None, inputs)[0]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return write_rows(
+        tmp_path_factory.mktemp("rows") / "rows.csv", text=TEXTS, label=["sea", "land", "sea", "air", "sea"]
+    )
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint, rows, tmp_path_factory):
+    """A folder with a quantized model, where the README expects it."""
+    folder = tmp_path_factory.mktemp("exported") / "waves-onnx"
+    report = export(str(checkpoint), folder, int8=True, validation_file=rows)
+    return folder, report
+
+
+class TestRefusals:
+    """None of them writes anything, and each is quick: they come before the work."""
+
+    def refuse(self, tmp_path, model_dir, error, message, **options):
+        out = tmp_path / "out"
+        with pytest.raises(error, match=message):
+            export(str(model_dir), out, **options)
+        assert not out.exists()
+
+    def test_folder_that_is_not_empty(self, checkpoint, tmp_path):
+        (tmp_path / "mine.txt").write_text("mine")
+        with pytest.raises(FileExistsError, match=f"{tmp_path} is not empty"):
+            export(str(checkpoint), tmp_path)
+        assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+    def test_other_architecture(self, tmp_path):
+        config = BertConfig(
+            vocab_size=8, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4
+        )
+        BertForSequenceClassification(config).save_pretrained(tmp_path)
+        self.refuse(
+            tmp_path, tmp_path, ValueError, "model_type of config.json is 'bert', but should be 'wave_network'"
+        )
+
+    def test_network_without_a_head(self, tmp_path):
+        save(tmp_path, model_class=WaveModel)
+        self.refuse(tmp_path, tmp_path, ValueError, r"weights lack classifier\.bias, classifier\.weight")
+
+    def test_no_tokenizer(self, tmp_path):
+        tiny_model().save_pretrained(tmp_path)
+        self.refuse(tmp_path, tmp_path, OSError, r"tokenizer\.json")
+
+    def test_tokenizer_larger_than_the_token_table(self, tmp_path):
+        save(tmp_path)
+        tiny_model(vocab_size=9).save_pretrained(tmp_path)
+        self.refuse(
+            tmp_path, tmp_path, ValueError, r"tokenizer\.json has ids up to \d+, but the token table only 9 rows"
+        )
+
+    def test_rows_without_texts(self, checkpoint, tmp_path):
+        file = write_rows(tmp_path / "rows.csv", sentence=TEXTS)
+        self.refuse(tmp_path, checkpoint, ValueError, r"rows\.csv should have a text", validation_file=file)
+
+    def test_labels_that_the_model_does_not_know(self, checkpoint, tmp_path):
+        file = write_rows(tmp_path / "rows.csv", text=TEXTS, label=["sea"] * 4 + ["fire"])
+        self.refuse(
+            tmp_path, checkpoint, ValueError, "label 'fire', but the model knows sea, land", validation_file=file
+        )
+
+    def test_command_line_ends_with_one_sentence(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(sys, "argv", ["export", str(tmp_path), str(tmp_path / "out")])
+        with pytest.raises(SystemExit, match=r"config\.json"):
+            main()
+
+
+class TestFolder:
+    def test_holds_one_file_each(self, exported):
+        folder, _ = exported
+        assert sorted(file.name for file in folder.iterdir()) == sorted([*FILES, "model_int8.onnx"])
+
+    def test_standard_tool_finds_a_flipped_bit(self, exported, tmp_path):
+        folder, _ = exported
+        check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+        listed = subprocess.run(check, cwd=folder, capture_output=True, text=True, check=True).stdout
+        assert listed.count("OK") == len(FILES)  # all files but the list, and the quantized one
+        content = bytearray((folder / "model.onnx").read_bytes())
+        content[len(content) // 2] ^= 1
+        for file in folder.iterdir():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+        (tmp_path / "model.onnx").write_bytes(content)
+        damaged = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True)
+        assert damaged.returncode != 0
+        assert "model.onnx: FAILED" in damaged.stdout
+
+    def test_report_tells_size_difference_agreement_accuracy_and_time(self, exported):
+        folder, report = exported
+        assert json.loads((folder / "report.json").read_text()) == report
+        assert report["rows"] == len(TEXTS)
+        assert list(report["forms"]) == ["checkpoint", "model.onnx", "model_int8.onnx"]
+        exact = report["forms"]["model.onnx"]
+        assert exact["bytes"] == (folder / "model.onnx").stat().st_size
+        assert exact["max_difference"] < 1e-5
+        assert exact["label_agreement"] == 1
+        assert exact["accuracy"] == report["forms"]["checkpoint"]["accuracy"]
+        assert all(form[f"milliseconds_batch_{n}"] > 0 for form in report["forms"].values() for n in (1, 64))
+
+    def test_files_tell_no_path_of_this_machine(self, exported):
+        folder, _ = exported
+        for file in folder.iterdir():
+            assert b".py" not in file.read_bytes()
+
+    def test_readme_classifies_without_torch_and_transformers(self, exported, checkpoint):
+        folder, _ = exported
+        (code,) = re.findall(r"```python\n([^`]*onnxruntime.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+        block = "import sys; sys.modules.update(dict.fromkeys(['torch', 'transformers', 'datasets', 'wave_hf']))\n"
+        code = block + code.replace("model_int8.onnx", "model.onnx")  # quantization of random weights proves nothing
+        result = subprocess.run(
+            [sys.executable, "-c", code], cwd=folder.parent, capture_output=True, text=True, check=True
+        )
+        texts = re.search(r"encode_batch\((\[.*?\])\)", code)[1]
+        from transformers import pipeline
+
+        expected = pipeline("text-classification", str(checkpoint))(json.loads(texts))
+        printed = eval(result.stdout)
+        assert [label for label, _ in printed] == [row["label"] for row in expected]
+        assert_allclose([score for _, score in printed], [row["score"] for row in expected], atol=1e-5)
+
+    def test_compression_is_part_of_it(self, checkpoint, rows, tmp_path):
+        size = 45
+        report = export(
+            str(checkpoint), tmp_path / "out", vocab_size=size, embedding_size=7, train_file=rows, validation_file=rows
+        )
+        assert report["forms"]["model.onnx"]["max_difference"] == pytest.approx(
+            report["forms"]["compressed"]["max_difference"], abs=1e-5
+        )
+        config = json.loads((tmp_path / "out" / "config.json").read_text())
+        vocabulary = json.loads((tmp_path / "out" / "tokenizer.json").read_text())["model"]["vocab"]
+        assert config["vocab_size"] == len(vocabulary) <= size
+        assert config["embedding_size"] == 7
+
+
+class TestProgram:
+    @pytest.mark.parametrize("fields", NETWORKS.values(), ids=NETWORKS)
+    def test_any_batch_gives_the_logits_of_the_model(self, fields, tmp_path):
+        model = tiny_model(**fields)
+        program = onnx.load_from_string(serialize(to_onnx(model)))
+        names = [node.name for node in program.graph.input]
+        for shape in [(2, 6), (1, 1), (3, 16), (5, 1)]:
+            mask = torch.ones(shape, dtype=torch.long)
+            mask[-1, shape[1] // 2 :] = 0  # a row of padding alone, if there is but one token
+            types = torch.zeros(shape, dtype=torch.long)
+            types[:, shape[1] // 3 :] = 1
+            inputs = {"input_ids": random_ids(*shape), "attention_mask": mask, "token_type_ids": types}
+            with torch.no_grad():
+                expected = model(**inputs).logits.numpy()
+            given = {name: inputs[name].numpy() for name in names}
+            assert_allclose(run(program, tmp_path, **given), expected, atol=1e-5, rtol=1e-4)
+
+    def test_graph_has_standard_operators_and_no_double(self):
+        program = onnx.load_from_string(serialize(to_onnx(tiny_model(**ALL_PARTS))))
+        onnx.checker.check_model(program, full_check=True)
+        assert {node.domain for node in program.graph.node} == {""}
+        assert onnx.TensorProto.DOUBLE not in {tensor.data_type for tensor in program.graph.initializer}
+
+    def test_factorized_table_is_never_widened(self):
+        wide = serialize(to_onnx(tiny_model(hidden_size=64, embedding_size=4)))
+        weights = {tuple(tensor.dims) for tensor in onnx.load_from_string(wide).graph.initializer}
+        assert (4, 128) in weights
+        assert (4, 64) not in weights
+
+    def test_tables_and_matrices_become_int8(self, tmp_path):
+        model = tiny_model(hidden_size=64)
+        program = onnx.load_from_string(serialize(quantize(to_onnx(model))))
+        whole = {tensor.data_type for tensor in program.graph.initializer if np.prod(tensor.dims) > 128}
+        assert whole <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+        ids = random_ids(4, 6)
+        expected = model(ids).logits.detach().numpy()
+        given = {"input_ids": ids.numpy(), "attention_mask": np.ones((4, 6), np.int64)}
+        assert_allclose(run(program, tmp_path, **given), expected, atol=0.1 * expected.std())
+
+
+def serialize(program):
+    import onnx_ir
+
+    return onnx_ir.to_proto(program).SerializeToString()

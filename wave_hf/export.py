@@ -1,0 +1,330 @@
+"""Export of a trained classifier to ONNX, for machines without torch and transformers.
+
+    python -m wave_hf.export MODEL_DIR OUT_DIR --int8
+
+OUT_DIR then holds all that onnxruntime and tokenizers need, a report of how far each form of the model is from the
+checkpoint, and SHA256SUMS: `sha256sum --check SHA256SUMS` there finds a file that was damaged on its way.
+"""
+
+import copy
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx_ir
+import onnxruntime
+import torch
+from datasets import Dataset, load_dataset
+from huggingface_hub.errors import StrictDataclassError
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+from tokenizers import Tokenizer
+from torch import nn
+from torch.utils.benchmark import Timer
+from transformers import AutoTokenizer, HfArgumentParser, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
+from transformers.utils import cached_file
+
+from .compression import factorize_embeddings, prune_vocabulary
+from .configuration_wave import WaveConfig
+from .embedded_corpus import load_embedded_corpus
+from .modeling_wave import WaveForSequenceClassification
+
+BATCH_SIZE = 64
+
+Inputs = dict[str, np.ndarray]  # each `(B, T)`, int64
+
+
+@dataclass
+class Form:
+    """One form of the model: what turns inputs into logits `(B, num_labels)`, its tokenizer and its bytes."""
+
+    compute_logits: Callable[[Inputs], np.ndarray]
+    tokenizer: Tokenizer
+    bytes: int
+
+    @classmethod
+    def of_model(cls, model: WaveForSequenceClassification, tokenizer: Tokenizer) -> "Form":
+        """Return the form that PyTorch runs."""
+
+        @torch.inference_mode()
+        def compute_logits(inputs: Inputs) -> np.ndarray:
+            return model(**{name: torch.from_numpy(ids) for name, ids in inputs.items()}).logits.numpy()
+
+        return cls(compute_logits, tokenizer, sum(weight.nbytes for weight in model.state_dict().values()))
+
+    @classmethod
+    def of_file(cls, file: Path, tokenizer: Tokenizer) -> "Form":
+        """Return the form that onnxruntime runs, on one core."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        names = [node.name for node in session.get_inputs()]
+
+        def compute_logits(inputs: Inputs) -> np.ndarray:
+            return session.run(["logits"], {name: inputs[name] for name in names})[0]
+
+        return cls(compute_logits, tokenizer, file.stat().st_size)
+
+    def encode(self, texts: list[Any]) -> Inputs:
+        """Turn texts, or pairs of them, into inputs."""
+        encodings = self.tokenizer.encode_batch(texts)
+        columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+        return {name: np.array([getattr(row, column) for row in encodings]) for name, column in columns.items()}
+
+    def classify(self, texts: list[Any]) -> np.ndarray:
+        """Return the logits of all texts, `(N, num_labels)`."""
+        batches = (texts[start : start + BATCH_SIZE] for start in range(0, len(texts), BATCH_SIZE))
+        return np.concatenate([self.compute_logits(self.encode(batch)) for batch in batches])
+
+    def milliseconds(self, texts: list[Any]) -> float:
+        """Return the median time of one batch on one core, without tokenizing."""
+        variables = {"run": self.compute_logits, "inputs": self.encode(texts)}
+        return 1000 * Timer("run(inputs)", globals=variables, num_threads=1).blocked_autorange(min_run_time=1).median
+
+
+@dataclass
+class ExportArguments:
+    """What is made of the model, and on which rows it is measured."""
+
+    int8: bool = field(default=False, metadata={"help": "Write model_int8.onnx, too."})
+    vocab_size: int | None = field(
+        default=None, metadata={"help": "Keep so many tokens, those that the training texts use most. None: all."}
+    )
+    embedding_size: int | None = field(
+        default=None, metadata={"help": "Factorize the token table to this width. None: leave it."}
+    )
+    train_file: str | None = field(
+        default=None, metadata={"help": "Texts that tokens are counted in, csv or json. None: the embedded corpus."}
+    )
+    validation_file: str | None = field(
+        default=None,
+        metadata={"help": "Rows to measure on, csv or json: text, text_pair, label. None: the embedded corpus."},
+    )
+
+
+def main() -> None:
+    """Do what the command line asks for, and print the report."""
+    description = "Export a classifier to ONNX."
+    parser = HfArgumentParser(ExportArguments, prog="python -m wave_hf.export", description=description)  # type: ignore[arg-type]
+    parser.add_argument("model_dir", metavar="MODEL_DIR", help="Folder or Hub id of the trained classifier.")
+    parser.add_argument("out_dir", metavar="OUT_DIR", help="Folder to write: a new one, or an empty one.")
+    args, folders = parser.parse_args_into_dataclasses()
+    # The exporter tells of operators that this network does not have.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        report = export(folders.model_dir, folders.out_dir, **asdict(args))
+    except (OSError, StrictDataclassError, TypeError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+    print(json.dumps(report, indent=2))
+
+
+def export(
+    model_dir: str,
+    out_dir: str | Path,
+    int8: bool = False,
+    vocab_size: int | None = None,
+    embedding_size: int | None = None,
+    train_file: str | None = None,
+    validation_file: str | None = None,
+) -> dict[str, Any]:
+    """Write a trained classifier as ONNX, with all that is needed to use it; the folder appears when it is complete.
+
+    It holds `model.onnx` and, if asked for, `model_int8.onnx`: `input_ids`, `attention_mask` and, for a network that
+    reads them, `token_type_ids`, each `(B, T)` int64 of any B and T, become `logits` `(B, num_labels)`, float32.
+    `tokenizer.json` pads and truncates by itself; `config.json` has the labels, `report.json` what is returned here.
+
+    Args:
+        model_dir: Folder or Hub id of a `WaveForSequenceClassification` and its tokenizer.
+        out_dir: Folder to write: a new one, or an empty one.
+        int8: Whether to quantize as well: weights when exporting, activations when running, by one scale for a batch,
+            so that the logits of a text depend a little on the texts beside it.
+        vocab_size: The most tokens to keep (`prune_vocabulary`); `None` keeps all.
+        embedding_size: Width of a factorized token table (`factorize_embeddings`); `None` leaves the table.
+        train_file: Rows with a column `text`, csv or json, in which tokens are counted for `vocab_size`; `None` means
+            the embedded corpus.
+        validation_file: Rows to measure on, with the columns `text`, `text_pair` (optional) and `label` (optional);
+            `None` means the embedded corpus, without its labels.
+
+    Returns:
+        The report, for each form of the model: its size in bytes, the largest difference of its logits from those of
+        the checkpoint, on which share of the labels both agree (not for regression), the accuracy if labels are
+        known, and the median milliseconds of a batch of one text (that of median length) and of 64, on one core.
+
+    Raises:
+        FileExistsError: `out_dir` is not empty.
+        OSError: A file of the model is missing.
+        ValueError: `model_dir` does not hold a classifier of this kind, or its tokenizer has ids without a row in the
+            token table; or the rows lack a column or have other labels than the model.
+    """
+    out_dir = Path(out_dir)
+    if out_dir.exists() and any(out_dir.iterdir()):
+        raise FileExistsError(f"{out_dir} is not empty: give the name of a new folder.")
+    model, tokenizer = load_classifier(model_dir)
+    texts, labels = read_rows(validation_file, model.config)
+    forms = {"checkpoint": Form.of_model(model, standalone_tokenizer(tokenizer, model.config))}
+    if vocab_size is not None:
+        model, tokenizer = prune_vocabulary(model, tokenizer, load_rows(train_file, "train")["text"], vocab_size)
+    if embedding_size is not None:
+        model = factorize_embeddings(model, embedding_size)
+    standalone = standalone_tokenizer(tokenizer, model.config)
+    if vocab_size is not None or embedding_size is not None:
+        forms["compressed"] = Form.of_model(model, standalone)
+    programs = {"model.onnx": to_onnx(model)}
+    if int8:
+        programs["model_int8.onnx"] = quantize(programs["model.onnx"])
+
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}-") as unfinished:
+        folder = Path(unfinished, out_dir.name)
+        folder.mkdir()
+        model.config.to_json_file(folder / "config.json")  # `save_pretrained` would add code of this package
+        tokenizer.save_pretrained(folder)
+        standalone.save(str(folder / "tokenizer.json"))
+        for name, program in programs.items():
+            onnx_ir.save(program, folder / name)
+            forms[name] = Form.of_file(folder / name, standalone)
+        report = measure(forms, texts, labels, model.config)
+        (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_checksums(folder)
+        folder.replace(out_dir)
+    return report
+
+
+def load_classifier(model_dir: str) -> tuple[WaveForSequenceClassification, PreTrainedTokenizerBase]:
+    """Load a classifier and its tokenizer, or raise what `export` does."""
+    model_type = PreTrainedConfig.get_config_dict(model_dir)[0].get("model_type")
+    if model_type != WaveConfig.model_type:
+        raise ValueError(
+            f"{model_dir}: the model_type of config.json is {model_type!r}, but should be {WaveConfig.model_type!r}."
+        )
+    cached_file(model_dir, "tokenizer.json")  # raises unless there is one, as AutoTokenizer would not
+    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    model, loading = WaveForSequenceClassification.from_pretrained(
+        model_dir, dtype=torch.float32, output_loading_info=True
+    )
+    if loading["missing_keys"]:
+        missing = ", ".join(sorted(loading["missing_keys"]))
+        raise ValueError(f"{model_dir}: the weights lack {missing}: give the folder of a trained classifier.")
+    largest_id, rows = max(tokenizer.get_vocab().values()), model.config.vocab_size
+    if largest_id >= rows:
+        raise ValueError(
+            f"{model_dir}: tokenizer.json has ids up to {largest_id}, but the token table only {rows} rows: the "
+            "tokenizer belongs to another model."
+        )
+    return model.eval(), tokenizer
+
+
+def standalone_tokenizer(tokenizer: PreTrainedTokenizerBase, config: WaveConfig) -> Tokenizer:
+    """Return a tokenizer that pads, and truncates to what the network can read, without being told."""
+    standalone = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    standalone.enable_padding(pad_id=tokenizer.pad_token_id or 0, pad_token=tokenizer.pad_token or "[PAD]")
+    limit, truncation = config.max_position_embeddings, standalone.truncation
+    if limit and (truncation is None or truncation["max_length"] > limit):
+        standalone.enable_truncation(limit)
+    return standalone
+
+
+def load_rows(file: str | None, split: str) -> Dataset:
+    """Read a csv or json file, or the texts of a split of the embedded corpus."""
+    if file is None:
+        return load_embedded_corpus()[split].select_columns("text")
+    if Path(file).suffix not in (".csv", ".json"):
+        raise ValueError(f"{file} is neither a .csv nor a .json file.")
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"{file} does not exist.")
+    rows = load_dataset(Path(file).suffix[1:], data_files=file, split="train")
+    if "text" not in rows.column_names or None in rows["text"]:
+        raise ValueError(f"{file} should have a text in each row, in a column named 'text'.")
+    return rows
+
+
+def read_rows(file: str | None, config: WaveConfig) -> tuple[list[Any], np.ndarray | None]:
+    """Return texts, or pairs of them, and the ids of their labels, `None` unless each text has one known label."""
+    rows = load_rows(file, "validation")
+    texts: list[Any] = list(rows["text"])
+    if "text_pair" in rows.column_names:
+        texts = list(zip(texts, rows["text_pair"], strict=True))
+    if "label" not in rows.column_names or config.problem_type not in (None, "single_label_classification"):
+        return texts, None
+    names = [str(label) for label in rows["label"]]
+    label2id: dict[str, Any] = config.label2id or {}
+    if unknown := sorted(set(names) - set(label2id)):
+        raise ValueError(f"{file} has the label {unknown[0]!r}, but the model knows {', '.join(label2id)}.")
+    return texts, np.array([label2id[name] for name in names])
+
+
+def to_onnx(model: WaveForSequenceClassification) -> onnx_ir.Model:
+    """Return the network as a graph of standard ONNX operators, for any batch size and length."""
+    names = ["input_ids", "attention_mask"]
+    if model.config.type_vocab_size or model.config.pair_encoding == "separate":
+        names.append("token_type_ids")
+    inputs: dict[str, Any] = {name: torch.ones(2, 2, dtype=torch.long) for name in names}
+    sizes = {name: {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for name in names}
+    program = OnnxExporter().export(fold_projection(model), inputs, OnnxConfig(dynamic_shapes=sizes)).program
+    ClearMetadataAndDocStringPass()(program)  # which would tell the paths of this machine
+    return program
+
+
+def fold_projection(model: WaveForSequenceClassification) -> WaveForSequenceClassification:
+    """Return a copy in which `embed_proj` is part of the first layer's `variants`, if nothing stands between them.
+
+    A factorized table then costs less time and space than a whole one: its tokens are never widened to `hidden_size`.
+    """
+    folded = copy.deepcopy(model)
+    layer = folded.wave.layers[0]
+    if folded.config.embedding_size is None or layer.residual or layer.local_kernel is not None:
+        return folded
+    variants, projection = layer.mixer.variants, folded.wave.embed_proj
+    layer.mixer.variants = nn.Linear(projection.in_features, variants.out_features)
+    with torch.no_grad():
+        layer.mixer.variants.weight.copy_(variants.weight @ projection.weight)
+        layer.mixer.variants.bias.copy_(variants(projection.bias))
+    folded.wave.embed_proj = nn.Identity()
+    return folded
+
+
+def quantize(program: onnx_ir.Model) -> onnx_ir.Model:
+    """Return the graph with the tables and the matrices in int8, quantized by onnxruntime."""
+    config = OnnxRuntimeDynamicConfig(op_types_to_quantize=["Gather", "MatMul"], per_channel=True)
+    return OnnxRuntimeQuantizer(config).quantize(program, {}, OnnxExporter.export_format)
+
+
+def measure(forms: dict[str, Form], texts: list[Any], labels: np.ndarray | None, config: WaveConfig) -> dict[str, Any]:
+    """Return the report of `export`."""
+    expected = forms["checkpoint"].classify(texts)
+    one = [sorted(texts, key=lambda text: len("".join(text)))[len(texts) // 2]]
+    many = (texts * BATCH_SIZE)[:BATCH_SIZE]
+    measured = {}
+    for name, form in forms.items():
+        logits = form.classify(texts)
+        measured[name] = {
+            "bytes": form.bytes,
+            "max_difference": float(abs(logits - expected).max()),
+            "milliseconds_batch_1": form.milliseconds(one),
+            "milliseconds_batch_64": form.milliseconds(many),
+        }
+        if config.problem_type == "multi_label_classification":
+            measured[name]["label_agreement"] = float(((logits > 0) == (expected > 0)).mean())
+        elif expected.shape[1] > 1:
+            measured[name]["label_agreement"] = float((logits.argmax(-1) == expected.argmax(-1)).mean())
+        if labels is not None:
+            measured[name]["accuracy"] = float((logits.argmax(-1) == labels).mean())
+    tokens = forms["checkpoint"].encode(one)["input_ids"].shape[1]
+    return {"rows": len(texts), "tokens_batch_1": tokens, "forms": measured}
+
+
+def write_checksums(folder: Path) -> None:
+    """Write SHA256SUMS, as `sha256sum` does for all files of the folder."""
+    files = sorted(folder.iterdir())
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    (folder / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
