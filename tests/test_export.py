@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ import pytest
 import torch
 from builders import ALL_PARTS, random_ids, tiny_model
 from numpy.testing import assert_allclose
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, pipeline
 
 from wave_hf import WaveForSequenceClassification, WaveModel, train_tokenizer
 
 # transformers before 5.23 has no exporters, and the extra `export` may not be installed.
 pytest.importorskip("transformers.exporters.exporter_onnx")
 onnx = pytest.importorskip("onnx")
+onnx_ir = pytest.importorskip("onnx_ir")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from wave_hf.export import export, main, quantize, to_onnx  # noqa: E402
@@ -57,6 +59,13 @@ def write_rows(file, **columns):
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
     return str(file)
+
+
+@cache
+def network(name):
+    """Returns a network and its graph."""
+    model = tiny_model(**NETWORKS[name])
+    return model, onnx_ir.to_proto(to_onnx(model))
 
 
 def run(program, tmp_path, **inputs):
@@ -132,9 +141,7 @@ class TestRefusals:
 
     def test_labels_that_the_model_does_not_know(self, checkpoint, tmp_path):
         file = write_rows(tmp_path / "rows.csv", text=TEXTS, label=["sea"] * 4 + ["fire"])
-        self.refuse(
-            tmp_path, checkpoint, ValueError, "label 'fire', but the model knows sea, land", validation_file=file
-        )
+        self.refuse(tmp_path, checkpoint, ValueError, "label 'fire', but the model knows sea", validation_file=file)
 
     def test_command_line_ends_with_one_sentence(self, tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["export", str(tmp_path), str(tmp_path / "out")])
@@ -142,6 +149,7 @@ class TestRefusals:
             main()
 
 
+@pytest.mark.slow
 class TestFolder:
     def test_holds_one_file_each(self, exported):
         folder, _ = exported
@@ -187,7 +195,6 @@ class TestFolder:
             [sys.executable, "-c", code], cwd=folder.parent, capture_output=True, text=True, check=True
         )
         texts = re.search(r"encode_batch\((\[.*?\])\)", code)[1]
-        from transformers import pipeline
 
         expected = pipeline("text-classification", str(checkpoint))(json.loads(texts))
         printed = eval(result.stdout)
@@ -208,11 +215,11 @@ class TestFolder:
         assert config["embedding_size"] == 7
 
 
+@pytest.mark.slow
 class TestProgram:
-    @pytest.mark.parametrize("fields", NETWORKS.values(), ids=NETWORKS)
-    def test_any_batch_gives_the_logits_of_the_model(self, fields, tmp_path):
-        model = tiny_model(**fields)
-        program = onnx.load_from_string(serialize(to_onnx(model)))
+    @pytest.mark.parametrize("name", NETWORKS)
+    def test_any_batch_gives_the_logits_of_the_model(self, name, tmp_path):
+        model, program = network(name)
         names = [node.name for node in program.graph.input]
         for shape in [(2, 6), (1, 1), (3, 16), (5, 1)]:
             mask = torch.ones(shape, dtype=torch.long)
@@ -226,29 +233,23 @@ class TestProgram:
             assert_allclose(run(program, tmp_path, **given), expected, atol=1e-5, rtol=1e-4)
 
     def test_graph_has_standard_operators_and_no_double(self):
-        program = onnx.load_from_string(serialize(to_onnx(tiny_model(**ALL_PARTS))))
+        _, program = network("all parts")
         onnx.checker.check_model(program, full_check=True)
         assert {node.domain for node in program.graph.node} == {""}
         assert onnx.TensorProto.DOUBLE not in {tensor.data_type for tensor in program.graph.initializer}
 
     def test_factorized_table_is_never_widened(self):
-        wide = serialize(to_onnx(tiny_model(hidden_size=64, embedding_size=4)))
-        weights = {tuple(tensor.dims) for tensor in onnx.load_from_string(wide).graph.initializer}
-        assert (4, 128) in weights
-        assert (4, 64) not in weights
+        _, program = network("real part, maximum, factorized")
+        weights = {tuple(tensor.dims) for tensor in program.graph.initializer}
+        assert (4, 16) in weights
+        assert (4, 8) not in weights
 
     def test_tables_and_matrices_become_int8(self, tmp_path):
         model = tiny_model(hidden_size=64)
-        program = onnx.load_from_string(serialize(quantize(to_onnx(model))))
+        program = onnx_ir.to_proto(quantize(to_onnx(model)))
         whole = {tensor.data_type for tensor in program.graph.initializer if np.prod(tensor.dims) > 128}
         assert whole <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
         ids = random_ids(4, 6)
         expected = model(ids).logits.detach().numpy()
         given = {"input_ids": ids.numpy(), "attention_mask": np.ones((4, 6), np.int64)}
         assert_allclose(run(program, tmp_path, **given), expected, atol=0.1 * expected.std())
-
-
-def serialize(program):
-    import onnx_ir
-
-    return onnx_ir.to_proto(program).SerializeToString()

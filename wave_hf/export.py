@@ -253,7 +253,8 @@ def read_rows(file: str | None, config: WaveConfig) -> tuple[list[Any], np.ndarr
     if "label" not in rows.column_names or config.problem_type not in (None, "single_label_classification"):
         return texts, None
     names = [str(label) for label in rows["label"]]
-    label2id: dict[str, Any] = config.label2id or {}
+    id2label: dict[Any, str] = config.id2label or {}
+    label2id = {name: label_id for label_id, name in id2label.items()}
     if unknown := sorted(set(names) - set(label2id)):
         raise ValueError(f"{file} has the label {unknown[0]!r}, but the model knows {', '.join(label2id)}.")
     return texts, np.array([label2id[name] for name in names])
