@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 
 import pytest
 from builders import tiny_model
@@ -10,6 +11,7 @@ from transformers import BertConfig, BertForSequenceClassification, Trainer, Tra
 
 from wave_hf.model_card import Evaluation, ModelCardTrainer, compare_cards, create_model_card
 
+CARDS = Path(__file__).parents[1] / "model_cards"
 EVALUATION = Evaluation("Three Topics", 40, {"accuracy": 0.75}, dataset_type="somebody/topics", dataset_config="small")
 
 
@@ -129,3 +131,10 @@ class TestComparison:
     def test_a_folder_without_cards_is_refused(self, tmp_path):
         with pytest.raises(ValueError, match=re.escape(str(tmp_path))):
             compare_cards(tmp_path)
+
+    def test_committed_table_is_that_of_the_committed_cards(self):
+        assert (CARDS / "README.md").read_text(encoding="utf-8") == compare_cards(CARDS)
+
+    def test_committed_cards_are_of_the_recipes(self):
+        recipes = {file.parent.name for file in CARDS.parent.glob("examples/configs/*/config.json")}
+        assert {file.stem for file in CARDS.glob("*.md")} - {"README"} <= recipes
