@@ -45,7 +45,7 @@ def main() -> None:
         card = {
             "language": "en",
             "dataset": f"GLUE {data_args.task_name.upper()}",
-            "dataset_tags": "glue",
+            "dataset_tags": "nyu-mll/glue",
             "dataset_args": data_args.task_name,
         }
     publish(trainer, model_args, **card)
