@@ -12,6 +12,7 @@ from accelerate import PartialState
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PreTrainedConfig
 
+CHECKPOINT = re.compile(r"(checkpoint-|step_|epoch_)(\d+)")
 # Of a config, what says nothing about the weights.
 NOT_OF_THE_NETWORK = {"_name_or_path", "architectures", "auto_map", "dtype", "transformers_version"}
 
@@ -25,54 +26,49 @@ def find_checkpoint(name: str | None, run_folder: str, state_file: str) -> str |
     and neither the rotation of checkpoints nor the choice of the best one looks into them.
 
     Args:
-        name: A checkpoint, or the folder of a run: its last checkpoint. None: the run starts anew.
+        name: A checkpoint, or the folder of a run: its checkpoint of the most steps. None: the run starts anew.
         run_folder: The folder this run writes its checkpoints to.
-        state_file: What a checkpoint ends with: a json file that is written last.
+        state_file: What a checkpoint ends with: a json file that is written last, and tells its `global_step`.
 
     Returns:
         None if the run starts anew, because there is no complete checkpoint.
 
     Raises:
-        SystemExit: There is no such folder.
+        SystemExit: There is no such folder, or its checkpoints have no optimizer.
     """
     if name is None:
         return None
     if not Path(name).is_dir():
         raise SystemExit(f"--resume_from_checkpoint: there is no folder {name}")
-    newest_first = reversed(_checkpoints_up_to(Path(name)))
-    checkpoint = next((folder for folder in newest_first if _is_complete(folder, state_file)), None)
+    whole = [folder for folder in _checkpoints_up_to(Path(name)) if not _is_cut_off(folder, state_file)]
+    whole.sort(key=lambda folder: json.loads((folder / state_file).read_text())["global_step"])
+    resumable = [folder for folder in whole if _has_any(folder, "optimizer*", "global_step*")]
+    if whole and not resumable:
+        raise SystemExit(
+            f"--resume_from_checkpoint: {whole[-1]} has no optimizer (as --save_only_model leaves it), without which "
+            "no run can go on; --model_name_or_path trains its weights further, in another --output_dir"
+        )
     if PartialState().is_main_process:
         _remove_incomplete(Path(run_folder), state_file)
-    if checkpoint is None:
+    if not resumable:
         logger.warning(f"{name} holds no complete checkpoint: starting anew")
         return None
-    logger.info(f"Resuming from {checkpoint}")
-    return str(checkpoint)
+    logger.info(f"Resuming from {resumable[-1]}")
+    return str(resumable[-1])
 
 
 def list_checkpoints(run_folder: Path) -> list[Path]:
-    """Return the checkpoints of a run, oldest first; none if there is no such folder."""
-    if not run_folder.is_dir():
-        return []
-    return sorted((path for path in run_folder.iterdir() if _number(path) >= 0), key=_number)
+    """Return the checkpoints of a run, in no order; none if there is no such folder."""
+    return [path for path in run_folder.glob("*") if CHECKPOINT.fullmatch(path.name)]
 
 
 def _checkpoints_up_to(folder: Path) -> list[Path]:
-    """Return the checkpoints of a run; of a checkpoint, those of its run up to itself."""
-    if _number(folder) < 0:
+    """Return the checkpoints of a run; of a checkpoint, those of its run and kind up to itself."""
+    named = CHECKPOINT.fullmatch(folder.name)
+    if not named:
         return list_checkpoints(folder)
-    return [path for path in list_checkpoints(folder.parent) if _number(path) <= _number(folder)]
-
-
-def _number(folder: Path) -> int:
-    """Return N of checkpoint-N, step_N and epoch_N, else -1."""
-    match = re.fullmatch(r"(?:checkpoint-|step_|epoch_)(\d+)", folder.name)
-    return int(match[1]) if match else -1
-
-
-def _is_complete(checkpoint: Path, state_file: str) -> bool:
-    """Tell whether a run can go on from a checkpoint: --save_only_model leaves ones without an optimizer."""
-    return not _is_cut_off(checkpoint, state_file) and _has_any(checkpoint, "optimizer*", "global_step*")
+    others = ((path, CHECKPOINT.fullmatch(path.name)) for path in list_checkpoints(folder.parent))
+    return [path for path, other in others if other and other[1] == named[1] and int(other[2]) <= int(named[2])]
 
 
 def _is_cut_off(checkpoint: Path, state_file: str) -> bool:

@@ -101,11 +101,11 @@ class LoopArguments:
 
 @dataclass
 class Progress:
-    """How far training has come: epoch and batches of it are done, and steps of the optimizer in all."""
+    """How far training has come: epoch and batches of it are done, and global_step steps of the optimizer in all."""
 
     epoch: int = 0
     batches: int = 0
-    steps: int = 0
+    global_step: int = 0
 
 
 def main() -> None:
@@ -210,13 +210,15 @@ class Loop:
         if checkpoint:
             accelerator.load_state(checkpoint)
             self.progress = Progress(**json.loads((Path(checkpoint) / PROGRESS_FILE).read_text()))
-        bar = tqdm(total=self.max_steps, initial=self.progress.steps, disable=not accelerator.is_local_main_process)
+        bar = tqdm(
+            total=self.max_steps, initial=self.progress.global_step, disable=not accelerator.is_local_main_process
+        )
         metrics: dict[str, float] = {}
-        while self.progress.steps < self.max_steps:
+        while self.progress.global_step < self.max_steps:
             loss = self.train_epoch(bar)
             metrics = self.evaluate() | {"train_loss": loss}
             logger.info(f"epoch {self.progress.epoch}: {metrics}")
-            accelerator.log(metrics | {"epoch": self.progress.epoch}, step=self.progress.steps)
+            accelerator.log(metrics | {"epoch": self.progress.epoch}, step=self.progress.global_step)
             if args.checkpointing_steps == "epoch":
                 self.save_checkpoint(f"epoch_{self.progress.epoch}")
             if args.push_to_hub:
@@ -247,12 +249,12 @@ class Loop:
                 self.scheduler.step()
                 self.optimizer.zero_grad()
             if accelerator.sync_gradients:
-                progress.steps += 1
+                progress.global_step += 1
                 bar.update()
                 interval = self.args.checkpointing_steps
-                if interval and interval.isdigit() and progress.steps % int(interval) == 0:
-                    self.save_checkpoint(f"step_{progress.steps}")
-                if progress.steps == self.max_steps:
+                if interval and interval.isdigit() and progress.global_step % int(interval) == 0:
+                    self.save_checkpoint(f"step_{progress.global_step}")
+                if progress.global_step == self.max_steps:
                     break
         progress.epoch, progress.batches = progress.epoch + 1, 0
         return float(np.mean(losses))

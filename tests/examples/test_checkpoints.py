@@ -19,14 +19,14 @@ from wave_hf import WaveConfig
 STATE_FILE = "trainer_state.json"
 
 
-def write_checkpoint(run_folder: Path, name: str) -> Path:
-    """Write the files that tell whether a checkpoint is complete."""
+def write_checkpoint(run_folder: Path, name: str, step: int) -> Path:
+    """Write the files that tell whether a checkpoint is complete, and which step it is of."""
     folder = run_folder / name
     folder.mkdir(parents=True)
     save_file({"weight": torch.ones(100)}, folder / "model.safetensors")
     torch.save({"state": {0: torch.ones(100)}}, folder / "optimizer.pt")
     torch.save({"last_epoch": 3}, folder / "scheduler.pt")
-    (folder / STATE_FILE).write_text(json.dumps({"global_step": 3}))
+    (folder / STATE_FILE).write_text(json.dumps({"global_step": step}))
     return folder
 
 
@@ -43,7 +43,7 @@ def run_folder(tmp_path) -> Path:
     """Return the folder of a run with checkpoints at steps 2, 9 and 10, in whose order 10 is last."""
     folder = tmp_path / "run"
     for step in (9, 10, 2):
-        write_checkpoint(folder, f"checkpoint-{step}")
+        write_checkpoint(folder, f"checkpoint-{step}", step)
     return folder
 
 
@@ -76,8 +76,13 @@ class TestComplete:
     @pytest.mark.parametrize("prefix", ["step_", "epoch_"])
     def test_checkpoints_of_the_loop_without_trainer(self, find, tmp_path, prefix):
         for number in (9, 10):
-            write_checkpoint(tmp_path / "loop", f"{prefix}{number}")
+            write_checkpoint(tmp_path / "loop", f"{prefix}{number}", 7 * number)
         assert find(tmp_path / "loop") == str(tmp_path / "loop" / f"{prefix}10")
+
+    def test_last_one_is_that_of_the_most_steps_whatever_it_is_called(self, find, tmp_path):
+        for name, step in {"epoch_1": 50, "step_60": 60, "epoch_2": 100}.items():
+            write_checkpoint(tmp_path / "loop", name, step)
+        assert find(tmp_path / "loop") == str(tmp_path / "loop" / "epoch_2")
 
     def test_sharded_weights_and_optimizer_are_folders(self, find, run_folder):
         last = run_folder / "checkpoint-10"
@@ -101,6 +106,13 @@ class TestComplete:
         (run_folder / "checkpoint-10" / "optimizer.pt").unlink()
         assert find(run_folder) == str(run_folder / "checkpoint-9")
         assert (run_folder / "checkpoint-10").exists()
+
+    def test_models_without_an_optimizer_end_the_run(self, find, run_folder):
+        for checkpoint in run_folder.iterdir():
+            (checkpoint / "optimizer.pt").unlink()
+        with pytest.raises(SystemExit, match=r"checkpoint-10 has no optimizer.*--model_name_or_path"):
+            find(run_folder)
+        assert len(list(run_folder.iterdir())) == 3
 
     def test_folder_that_does_not_exist_ends_the_run(self, find, tmp_path):
         with pytest.raises(SystemExit, match="nowhere"):

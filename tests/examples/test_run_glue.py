@@ -198,7 +198,7 @@ class TestLoop:
         options = ("--max_train_steps", 3, "--gradient_accumulation_steps", 2, "--checkpointing_steps", "3")
         out = run(run_glue_no_trainer, *files, *options)
         progress = json.loads((out / "step_3" / "progress.json").read_text())
-        assert progress == {"epoch": 0, "batches": 6, "steps": 3}
+        assert progress == {"epoch": 0, "batches": 6, "global_step": 3}
 
     def test_finished_model_is_not_trained_over(self, run, pair_file):
         files = ("--task_name", "mrpc", "--train_file", pair_file, "--max_train_steps", 1)
