@@ -578,6 +578,8 @@ def load_tokenizer(
         else:
             tokenizer = AutoTokenizer.from_pretrained(name, **model_args.hub_options)
     if model_args.model_name_or_path is None:
+        if tokenizer.pad_token is None:  # as in those of GPT models
+            tokenizer.add_special_tokens({"pad_token": "[PAD]"})
         config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
     elif len(tokenizer) > config.vocab_size:
         raise SystemExit(

@@ -9,7 +9,8 @@ import pytest
 import run_classification
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, pipeline
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import AutoConfig, GPT2Tokenizer, pipeline
 
 SCRIPT = run_classification.__file__
 METRIC = """
@@ -230,6 +231,18 @@ class TestTraining:
         )
         assert (second / "tokenizer.json").read_text() == (first / "tokenizer.json").read_text()
         assert AutoConfig.from_pretrained(second).vocab_size == AutoConfig.from_pretrained(first).vocab_size
+
+    def test_tokenizer_of_bytes_that_has_no_padding(self, run, train_file, tmp_path):
+        alphabet = sorted(ByteLevel.alphabet())
+        GPT2Tokenizer(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]).save_pretrained(
+            tmp_path / "bytes"
+        )
+        out = run(
+            *("--train_file", train_file, "--validation_file", train_file, "--do_train", "--do_eval"),
+            *("--num_train_epochs", 10, "--tokenizer_name", tmp_path / "bytes"),
+        )
+        assert results(out)["eval_accuracy"] > 0.9
+        assert pipeline("text-classification", str(out))(["rain", "Much rain fell"], batch_size=2)
 
 
 class TestResume:
