@@ -11,6 +11,7 @@ from functools import partial
 from html import escape
 
 import gradio as gr
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase
 
 from wave_hf import WaveForSequenceClassification
@@ -61,7 +62,7 @@ def load(name: str | None) -> tuple[WaveForSequenceClassification, PreTrainedTok
         model = AutoModelForSequenceClassification.from_pretrained(name)
         tokenizer = AutoTokenizer.from_pretrained(name)
         token_shares(model, tokenizer, "a")
-    except (OSError, ValueError) as error:
+    except (OSError, StrictDataclassError, ValueError) as error:
         raise SystemExit(f"Model {name}: {' '.join(str(error).split())}") from error
     return model, tokenizer
 

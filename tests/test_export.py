@@ -143,10 +143,15 @@ class TestRefusals:
         file = write_rows(tmp_path / "rows.csv", text=TEXTS, label=["sea"] * 4 + ["fire"])
         self.refuse(tmp_path, checkpoint, ValueError, "label 'fire', but the model knows sea", validation_file=file)
 
-    def test_command_line_ends_with_one_sentence(self, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:200])])
+    @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+    def test_command_line_ends_with_one_line(self, name, damage, tmp_path, monkeypatch):
+        save(tmp_path)
+        damage(tmp_path / name)
         monkeypatch.setattr(sys, "argv", ["export", str(tmp_path), str(tmp_path / "out")])
-        with pytest.raises(SystemExit, match=r"config\.json"):
+        with pytest.raises(SystemExit, match=f"^Export of {tmp_path}: [^\n]+$"):
             main()
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from builders import tiny_model
 from huggingface_hub import ModelCard, metadata_load
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
-from wave_hf.model_card import Evaluation, ModelCardTrainer, compare_cards, create_model_card
+from wave_hf.model_card import Evaluation, ModelCardTrainer, compare_cards, create_model_card, main
 
 CARDS = Path(__file__).parents[1] / "model_cards"
 EVALUATION = Evaluation("Three Topics", 40, {"accuracy": 0.75}, dataset_type="somebody/topics", dataset_config="small")
@@ -131,6 +132,12 @@ class TestComparison:
     def test_a_folder_without_cards_is_refused(self, tmp_path):
         with pytest.raises(ValueError, match=re.escape(str(tmp_path))):
             compare_cards(tmp_path)
+
+    def test_command_line_ends_with_one_line(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(sys, "argv", ["model_card", "--folder", str(tmp_path)])
+        with pytest.raises(SystemExit, match=f"^folder is '{tmp_path}', but should hold model cards"):
+            main()
+        assert not any(tmp_path.iterdir())
 
     def test_committed_table_is_that_of_the_committed_cards(self):
         assert (CARDS / "README.md").read_text(encoding="utf-8") == compare_cards(CARDS)

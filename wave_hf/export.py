@@ -120,7 +120,7 @@ def main() -> None:
     try:
         report = export(folders.model_dir, folders.out_dir, **asdict(args))
     except (OSError, StrictDataclassError, TypeError, ValueError) as error:
-        raise SystemExit(str(error)) from error
+        raise SystemExit(f"Export of {folders.model_dir}: {' '.join(str(error).split())}") from error
     print(json.dumps(report, indent=2))
 
 

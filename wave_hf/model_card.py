@@ -262,7 +262,16 @@ class CompareArguments:
     folder: str = field(metadata={"help": "Folder of cards; the table becomes its README.md."})
 
 
+def main() -> None:
+    """Write the table of the folder that the command line names."""
+    (args,) = HfArgumentParser(CompareArguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
+    folder = Path(args.folder)
+    try:
+        table = compare_cards(folder)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+    write(table, folder / "README.md")
+
+
 if __name__ == "__main__":
-    (arguments,) = HfArgumentParser(CompareArguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
-    cards = Path(arguments.folder)
-    write(compare_cards(cards), cards / "README.md")
+    main()

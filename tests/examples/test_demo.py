@@ -96,9 +96,11 @@ def test_a_model_must_be_named():
         demo.load(None)
 
 
-@pytest.mark.parametrize("folder", ["nowhere", "without-tokenizer"])
-def test_a_folder_that_lacks_something_is_named_in_one_line(folder, tmp_path):
+@pytest.mark.parametrize("folder", ["nowhere", "without-tokenizer", "impossible-config"])
+def test_a_folder_that_is_no_model_is_named_in_one_line(folder, tmp_path):
     tiny_model().save_pretrained(tmp_path / "without-tokenizer")
+    (tmp_path / "impossible-config").mkdir()
+    (tmp_path / "impossible-config" / "config.json").write_text('{"model_type": "wave_network", "hidden_size": -8}')
     with pytest.raises(SystemExit, match=folder) as error:
         demo.load(str(tmp_path / folder))
     assert "\n" not in error.value.code
