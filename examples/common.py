@@ -281,6 +281,13 @@ def set_up_logging(is_main_process: bool, verbosity: int) -> None:
     transformers.utils.logging.set_verbosity(verbosity)
 
 
+def log_recipe(model_args: ModelArguments) -> None:
+    """Tell the training defaults that the recipe has set, where the command line says nothing else."""
+    defaults = [f"{name}={value}" for name, value in recipe_defaults(model_args).items()]
+    if defaults:
+        logger.info(f"Training defaults of {model_args.config_name or DEFAULT_RECIPE}: {', '.join(defaults)}")
+
+
 def check_launch(world_size: int) -> None:
     """Refuse to train alone when a launcher was asked for several processes."""
     # accelerate launch --cpu --num_processes 2 starts one process, and leaves only the address of the others.
@@ -291,6 +298,16 @@ def check_launch(world_size: int) -> None:
             "with --multi_gpu or a config of examples/accelerate"
         )
     logger.info(f"world_size: {world_size}")
+
+
+def start(data_arguments: type[DataArguments]) -> tuple[ModelArguments, Any, TrainingArguments]:
+    """Parse the command line of a script with Trainer, speak, and refuse what cannot be run."""
+    model_args, data_args, training_args = parse_arguments(ModelArguments, data_arguments, TrainingArguments)
+    set_up_logging(training_args.should_log, training_args.get_process_log_level())
+    log_recipe(model_args)
+    check_launch(training_args.world_size)
+    check_request(model_args, training_args)
+    return model_args, data_args, training_args
 
 
 def check_request(model_args: ModelArguments, training_args: TrainingArguments) -> None:

@@ -17,8 +17,6 @@ from common import (
     ModelArguments,
     Task,
     check_labels,
-    check_launch,
-    check_request,
     choose_rows,
     create_repository,
     ending_together,
@@ -28,13 +26,12 @@ from common import (
     load_raw_datasets,
     make_trainer,
     needed_splits,
-    parse_arguments,
     prepare_for_trainer,
     publish,
     read_rows,
     run,
     select_splits,
-    set_up_logging,
+    start,
 )
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
@@ -73,12 +70,7 @@ class DataTrainingArguments(DataArguments):
 def main() -> None:
     """Do what the command line asks for."""
     with ending_together():
-        model_args, data_args, training_args = parse_arguments(
-            ModelArguments, DataTrainingArguments, TrainingArguments
-        )
-        set_up_logging(training_args.should_log, training_args.get_process_log_level())
-        check_launch(training_args.world_size)
-        check_request(model_args, training_args)
+        model_args, data_args, training_args = start(DataTrainingArguments)
         model, tokenizer, task, splits, metric = build(model_args, data_args, training_args)
         create_repository(training_args)
     trainer = make_trainer(training_args, model, tokenizer, task, splits, metric)

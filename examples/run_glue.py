@@ -10,30 +10,22 @@ scratch, and the rows of a task may come from files:
 """
 
 from common import (
-    ModelArguments,
-    check_launch,
-    check_request,
     create_repository,
     ending_together,
     make_trainer,
     needed_splits,
-    parse_arguments,
     prepare_for_trainer,
     publish,
     run,
-    set_up_logging,
+    start,
 )
 from glue import GlueArguments, load_glue
-from transformers import TrainingArguments
 
 
 def main() -> None:
     """Do what the command line asks for."""
     with ending_together():
-        model_args, data_args, training_args = parse_arguments(ModelArguments, GlueArguments, TrainingArguments)
-        set_up_logging(training_args.should_log, training_args.get_process_log_level())
-        check_launch(training_args.world_size)
-        check_request(model_args, training_args)
+        model_args, data_args, training_args = start(GlueArguments)
         needed = needed_splits(training_args)
         config, task, splits, metric = load_glue(model_args, data_args, needed, training_args.seed)
         model, tokenizer, splits = prepare_for_trainer(model_args, data_args, training_args, config, task, splits)

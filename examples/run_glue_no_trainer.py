@@ -31,6 +31,7 @@ from common import (
     create_repository,
     ending_together,
     ending_with_one_line,
+    log_recipe,
     parse_arguments,
     prepare,
     run_facts,
@@ -120,6 +121,7 @@ def main() -> None:
             project_dir=args.output_dir,
         )
         set_up_logging(accelerator.is_main_process, WARNING if accelerator.is_main_process else ERROR)
+        log_recipe(model_args)
         check_launch(accelerator.num_processes)
         if not args.resume_from_checkpoint:
             check_output_folder(Path(args.output_dir))

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import run_classification
@@ -170,6 +171,11 @@ class TestTraining:
     def test_sentence_is_a_text_column(self, run, write, rows):
         file = write("sentences.csv", [{"sentence": row["text"], "label": row["label"]} for row in rows])
         assert results(run("--train_file", file, "--do_train", "--max_steps", 1))["train_samples"] == 72
+
+    def test_defaults_of_the_recipe_are_told(self, run, small_config, train_file, caplog):
+        (Path(small_config) / "training_args.json").write_text('{"max_steps": 3, "learning_rate": 9}')
+        assert results(run("--train_file", train_file, "--do_train"))["epoch"] == pytest.approx(1 / 3)
+        assert f"Training defaults of {small_config}: max_steps=3, learning_rate=9" in caplog.text
 
     def test_held_out_rows(self, run, train_file, caplog):
         out = run(
