@@ -55,6 +55,12 @@ def write(tmp_path: Path) -> Callable[[str, Rows], str]:
 
 
 @pytest.fixture
+def train_file(write: Callable[[str, Rows], str], rows: Rows) -> str:
+    """Return a csv file of those rows."""
+    return write("train.csv", rows)
+
+
+@pytest.fixture
 def small_config(tmp_path: Path) -> str:
     """Return the folder of a config that trains in an instant."""
     folder = tmp_path / "small-config"

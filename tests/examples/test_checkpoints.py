@@ -188,12 +188,10 @@ class TestRun:
     """The same from outside: a run resumed where checkpoints are cut off."""
 
     @pytest.fixture
-    def train(self, command_line, small_config, write, rows, tmp_path) -> Callable[..., Path]:
-        file = write("train.csv", rows)
-
+    def train(self, command_line, small_config, train_file, tmp_path) -> Callable[..., Path]:
         def train(output: str, *arguments: Any) -> Path:
             out = tmp_path / output
-            options = ("--config_name", small_config, "--train_file", file, "--learning_rate", 0.02, "--use_cpu")
+            options = ("--config_name", small_config, "--train_file", train_file, "--learning_rate", 0.02, "--use_cpu")
             steps = ("--num_train_epochs", 2, "--per_device_train_batch_size", 8, "--save_steps", 3)
             command_line("--do_train", "--output_dir", out, "--disable_tqdm", "True", *options, *steps, *arguments)
             run_classification.main()

@@ -88,18 +88,16 @@ def test_killed_runs_end_as_the_uninterrupted_one(
     run_process: Callable[..., subprocess.CompletedProcess],
     command_line: Callable[..., None],
     small_config: str,
-    write: Callable[..., str],
-    rows: list,
+    train_file: str,
     tmp_path: Path,
     script: ModuleType,
     options: dict[str, Any],
     prefix: str,
     last_file: str,
 ):
-    file = write("train.csv", rows)
     options = options | {
-        "train_file": file,
-        "validation_file": file,
+        "train_file": train_file,
+        "validation_file": train_file,
         "config_name": small_config,
         "learning_rate": 0.01,
     }

@@ -38,11 +38,6 @@ runpy.run_path(script, run_name="__main__")
 
 
 @pytest.fixture
-def train_file(write, rows) -> str:
-    return write("train.csv", rows)
-
-
-@pytest.fixture
 def launch(run_process, tmp_path) -> Callable[..., Path]:
     """Return a function that trains on two processes and returns the output folder."""
 

@@ -58,11 +58,6 @@ def refused(run, tmp_path):
     return run_refused
 
 
-@pytest.fixture
-def train_file(write, rows):
-    return write("train.csv", rows)
-
-
 def results(folder):
     return json.loads((folder / "all_results.json").read_text())
 
