@@ -12,6 +12,7 @@ process or many.
 import json
 import logging
 import math
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,7 @@ class Loop:
         """Train from the start or from a checkpoint, evaluate after each epoch, and save what came of it."""
         args, accelerator = self.args, self.accelerator
         logger.info(f"This run: {self.facts}")
+        start = time.perf_counter()
         set_seed(args.seed)
         if args.with_tracking:
             accelerator.init_trackers(
@@ -228,7 +230,8 @@ class Loop:
         metrics = metrics or self.evaluate()  # a checkpoint of the last step leaves nothing to train
         self.save_model(Path(args.output_dir))
         if accelerator.is_main_process:
-            write_json(Path(args.output_dir) / "all_results.json", metrics | self.facts)
+            metrics |= self.facts | {"train_runtime": time.perf_counter() - start}
+            write_json(Path(args.output_dir) / "all_results.json", metrics)
         if args.push_to_hub:
             self.push("End of training")
         accelerator.end_training()

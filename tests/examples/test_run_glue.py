@@ -188,6 +188,23 @@ class TestLoop:
                 load_file(resumed / "model.safetensors"), load_file(whole / "model.safetensors"), atol=1e-6, rtol=0
             )
 
+    def test_results_tell_size_seed_and_seconds(self, run, train_file):
+        files = ("--train_file", train_file, "--validation_file", train_file)
+        found = results(run(run_glue_no_trainer, *files, "--num_train_epochs", 1, "--seed", 3))
+        assert found.items() >= {"seed": 3, "world_size": 1}.items()
+        assert found["parameters"] > found["parameters_outside_token_table"] > 0
+        assert found["train_runtime"] > 0
+
+    def test_metrics_of_each_epoch_are_tracked_and_the_token_is_not(self, run, train_file):
+        events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+        files = ("--train_file", train_file, "--validation_file", train_file, "--num_train_epochs", 2)
+        tracking = ("--with_tracking", "--report_to", "tensorboard", "--hub_token", "hf_secret")
+        out = run(run_glue_no_trainer, *files, *tracking)
+        tracked = events.EventAccumulator(str(out / "glue")).Reload().Scalars("eval_accuracy")
+        assert [event.step for event in tracked] == [9, 18]
+        assert tracked[-1].value == pytest.approx(results(out)["eval_accuracy"])
+        assert not any(b"hf_secret" in file.read_bytes() for file in out.rglob("*") if file.is_file())
+
     def test_checkpoint_of_each_epoch(self, run, pair_file):
         files = ("--task_name", "mrpc", "--train_file", pair_file, "--validation_file", pair_file)
         out = run(run_glue_no_trainer, *files, "--num_train_epochs", 2, "--checkpointing_steps", "epoch")
