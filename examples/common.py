@@ -129,6 +129,17 @@ class DataArguments:
         files = {"train": self.train_file, "validation": self.validation_file, "test": self.test_file}
         return {split: file for split, file in files.items() if file is not None}
 
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the model card says of the data, as `Trainer.create_model_card` takes it."""
+        names = [self.dataset_name] if self.dataset_name else []
+        files = dict.fromkeys(Path(file).name for file in self.files.values())
+        return {
+            "dataset": names or ", ".join(files) or "embedded corpus",
+            "dataset_tags": names,
+            "dataset_args": [self.dataset_config_name] if self.dataset_config_name else [],
+        }
+
     def __post_init__(self) -> None:
         """Raise ValueError for sources that contradict each other."""
         if self.dataset_name and self.files:
@@ -817,12 +828,13 @@ def writing(file: Path) -> Iterator[TextIO]:
     os.replace(unfinished, file)
 
 
-def publish(trainer: Trainer, model_args: ModelArguments, **card: Any) -> None:
+def publish(trainer: Trainer, model_args: ModelArguments, data_args: DataArguments) -> None:
     """Push the model to the Hub, or write the card of a model that was trained just now."""
     command = shlex.join(["python", *sys.argv])
     for secret in filter(None, (trainer.args.hub_token, model_args.token)):
         command = command.replace(secret, "TOKEN")
-    card |= {"command": command, "finetuned_from": model_args.model_name_or_path, "tasks": "text-classification"}
+    card: dict[str, Any] = {"command": command, "finetuned_from": model_args.model_name_or_path}
+    card |= data_args.card | {"tasks": "text-classification"}
     if trainer.args.push_to_hub:
         with ending_with_one_line(f"The model is in {trainer.args.output_dir}, but not on the Hub"):
             trainer.push_to_hub(**card)

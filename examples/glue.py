@@ -2,6 +2,7 @@
 """The tasks of GLUE, and the rows that `run_glue.py` and `run_glue_no_trainer.py` both read."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from common import (
@@ -95,6 +96,14 @@ class GlueArguments(DataArguments):
             raise ValueError(f"--task_name {self.task_name} is unknown, the tasks are {', '.join(GLUE_TASKS)}")
         if not self.files and self.dataset_name is None:
             self.dataset_name, self.dataset_config_name = "nyu-mll/glue", self.task_name
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the model card says of the data: the task, wherever its rows come from."""
+        if self.task_name is None:
+            return super().card
+        dataset = {"dataset": f"GLUE {self.task_name.upper()}", "dataset_tags": "nyu-mll/glue"}
+        return dataset | {"dataset_args": self.task_name, "language": "en"}
 
 
 def load_glue(

@@ -9,7 +9,6 @@ scratch, from a recipe of examples/configs, with a tokenizer trained on the trai
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from common import (
     DataArguments,
@@ -75,14 +74,7 @@ def main() -> None:
         create_repository(training_args)
     trainer = make_trainer(training_args, model, tokenizer, task, splits, metric)
     run(trainer, splits, task, "predict_results", data_args.output_probabilities)
-    names = [data_args.dataset_name] if data_args.dataset_name else []
-    publish(
-        trainer,
-        model_args,
-        dataset=names or ", ".join(Path(file).name for file in data_args.files.values()) or "embedded corpus",
-        dataset_tags=names,
-        dataset_args=[data_args.dataset_config_name] if data_args.dataset_config_name else [],
-    )
+    publish(trainer, model_args, data_args)
 
 
 def build(

@@ -32,15 +32,7 @@ def main() -> None:
         create_repository(training_args)
     trainer = make_trainer(training_args, model, tokenizer, task, splits, metric)
     run(trainer, splits, task, f"predict_results_{data_args.task_name}")
-    card = {}
-    if data_args.task_name:
-        card = {
-            "language": "en",
-            "dataset": f"GLUE {data_args.task_name.upper()}",
-            "dataset_tags": "nyu-mll/glue",
-            "dataset_args": data_args.task_name,
-        }
-    publish(trainer, model_args, **card)
+    publish(trainer, model_args, data_args)
 
 
 if __name__ == "__main__":

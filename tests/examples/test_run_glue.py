@@ -8,6 +8,7 @@ import pytest
 import run_glue
 import run_glue_no_trainer
 from datasets import Dataset, DatasetDict
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from torch.testing import assert_close
 from transformers import AutoConfig, pipeline
@@ -110,6 +111,9 @@ class TestTrainer:
         files = ("--train_file", pair_file, "--validation_file", pair_file, "--test_file", pair_file)
         out = run(run_glue, "--task_name", "mrpc", *files, *TRAINER_FLAGS, "--do_predict", "--num_train_epochs", 2)
         assert {"eval_accuracy", "eval_f1", "eval_combined_score", "eval_loss", "train_loss"} <= results(out).keys()
+        told = ModelCard.load(out / "README.md").data
+        assert {result.dataset_name for result in told.eval_results} == {"GLUE MRPC"}
+        assert (told.datasets, told.language) == (["nyu-mll/glue"], ["en"])
         assert set(predictions(out / "predict_results_mrpc.txt")) <= {"equivalent", "not_equivalent"}
         assert AutoConfig.from_pretrained(out).id2label == {0: "not_equivalent", 1: "equivalent"}
 
@@ -158,6 +162,8 @@ class TestTrainer:
         out = run(run_glue, *files, *TRAINER_FLAGS, "--do_predict", "--num_train_epochs", 5)
         assert results(out)["eval_accuracy"] == 1
         assert predictions(out / "predict_results_None.txt") == [row["label"] for row in rows]
+        (result,) = ModelCard.load(out / "README.md").data.eval_results
+        assert (result.dataset_name, result.metric_value) == ("own.csv", 1)
 
 
 class TestLoop:
