@@ -280,6 +280,15 @@ def test_pickled_weights_are_refused(hub, repository, tmp_path):
         hub.run(logits, repository)
 
 
+def test_card_on_the_hub_tells_of_the_run(hub, repository, options):
+    hub.run(run_script, "run_classification", of_script("run_classification", options | {"hub_model_id": repository}))
+    card = huggingface_hub.ModelCard.load(hub.run(ask, "hf_hub_download", repository, "README.md"))
+    (result,) = card.data.eval_results
+    results = json.loads((options["output_dir"] / "all_results.json").read_text())
+    assert (result.metric_type, result.metric_value) == ("accuracy", pytest.approx(results["eval_accuracy"], abs=1e-4))
+    assert f"--hub_model_id {repository}" in card.text
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 class TestScripts:
     def test_push_what_they_trained(self, script, hub, repository, options):
