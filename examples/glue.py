@@ -10,17 +10,11 @@ from common import (
     Metric,
     ModelArguments,
     Task,
-    check_columns,
-    check_labels,
-    choose_rows,
     ending_with_one_line,
-    find_task,
     load_config,
-    load_raw_datasets,
-    read_rows,
-    select_splits,
 )
 from datasets import ClassLabel, Dataset, DatasetDict, Value
+from rows import check_columns, check_labels, choose_rows, find_task, load_raw_datasets, read_rows, select_splits
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from transformers import PreTrainedConfig

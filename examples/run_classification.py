@@ -15,24 +15,19 @@ from common import (
     Metric,
     ModelArguments,
     Task,
-    check_labels,
-    choose_rows,
     create_repository,
     ending_together,
     ending_with_one_line,
-    find_task,
     load_config,
-    load_raw_datasets,
     make_trainer,
     needed_splits,
     prepare_for_trainer,
     publish,
-    read_rows,
     run,
-    select_splits,
     start,
 )
 from datasets import Dataset, DatasetDict
+from rows import check_labels, choose_rows, find_task, load_raw_datasets, read_rows, select_splits
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 
