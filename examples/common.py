@@ -310,7 +310,7 @@ def check_launch(world_size: int) -> None:
 
 
 def start(data_arguments: type[DataArguments]) -> tuple[ModelArguments, Any, TrainingArguments]:
-    """Parse the command line of a script with Trainer, speak, and refuse what cannot be run."""
+    """Parse the command line of a script with Trainer, set up logging, and refuse what cannot be run."""
     model_args, data_args, training_args = parse_arguments(ModelArguments, data_arguments, TrainingArguments)
     set_up_logging(training_args.should_log, training_args.get_process_log_level())
     log_recipe(model_args)

@@ -110,6 +110,7 @@ def run_process(start_process: Callable[..., subprocess.Popen]) -> Callable[...,
 
     def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess:
         process = start_process(*arguments, **options)
+        # Those that a launcher starts hold these pipes, too: they must all have ended, and left their ports.
         output, errors = process.communicate(timeout=120)
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 

@@ -154,6 +154,10 @@ class TestTraining:
         out = run("--train_file", file, "--do_train", "--max_steps", 1)
         assert list(AutoConfig.from_pretrained(out).id2label.values()) == [str(i) for i in range(11)]
 
+    def test_missing_texts_are_trained_on_as_empty(self, run, write, rows):
+        file = write("gaps.json", [*rows, {"text": None, "label": "weather"}, {"text": "", "label": "kitchen"}])
+        assert results(run("--train_file", file, "--do_train", "--max_steps", 1))["train_samples"] == 74
+
     def test_several_text_columns(self, run, write, rows):
         pairs = [{"question": "Where?", "answer": row["text"], "place": row["label"]} for row in rows]
         file = write("pairs.csv", pairs)
