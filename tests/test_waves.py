@@ -108,6 +108,12 @@ class TestMask:
 
 
 class TestPrecision:
+    def test_gradients_that_are_not_numbers_stay_visible(self):
+        texts = torch.randn(1, 3, 2).requires_grad_()
+        _, imag = token2wave(texts)
+        (grad,) = torch.autograd.grad(imag, texts, torch.full_like(imag, torch.nan))
+        assert grad.isnan().all()
+
     @given(texts=tensors(min_tokens=1, elements=of_any_size))
     def test_float32_is_exact_to_1e_5_of_the_global_magnitude(self, texts):
         texts = texts.float()

@@ -80,7 +80,7 @@ def global_magnitude(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch
 class ImaginaryPart(torch.autograd.Function):
     """sqrt(G^2 - w^2) of tokens `(B, T, H)`, in fewer passes over memory than its parts would take one by one.
 
-    With h_j = grad_j / imag_j, and 0 where that is not finite, the gradient of w_j is w_j (sum_k h_k - h_j).
+    With h_j = grad_j / imag_j, and 0 where imag_j is 0, the gradient of w_j is w_j (sum_k h_k - h_j).
     """
 
     @staticmethod
@@ -94,7 +94,7 @@ class ImaginaryPart(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_output: torch.Tensor) -> torch.Tensor:
         x, imag = ctx.saved_tensors
-        ratio = (grad_output / imag).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        ratio = (grad_output / imag).masked_fill_(imag == 0, 0.0)
         total = ratio.sum(dim=1, keepdim=True)
         return ratio.neg_().add_(total).mul_(x).to(x.dtype)
 
