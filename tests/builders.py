@@ -42,6 +42,7 @@ def configs(**fields: st.SearchStrategy) -> st.SearchStrategy[WaveConfig]:
         "embedding_size": st.sampled_from([None, 4]),
         "intermediate_size": st.sampled_from([None, 12]),
         "local_kernel_size": st.sampled_from([None, 3]),
+        "local_kernel_groups": st.sampled_from([None, 1]),
         "residual": st.booleans(),
         "max_position_embeddings": st.sampled_from([None, 16]),
         "type_vocab_size": st.sampled_from([0, 2]),

@@ -271,6 +271,13 @@ class TestWordOrder:
         logits, shuffled = model(input_ids).logits, model(input_ids[:, [3, 5, 0, 1, 4, 2]]).logits
         assert torch.allclose(logits, shuffled, **SAME) != matters
 
+    @pytest.mark.parametrize(("groups", "reached"), [(None, [0]), (2, [0, 1, 2, 3]), (1, list(range(8)))])
+    def test_kernel_mixes_the_dimensions_of_a_group(self, groups, reached):
+        kernel = WaveLayer(tiny_config(local_kernel_size=3, local_kernel_groups=groups)).local_kernel
+        tokens = torch.zeros(1, 2, 8)
+        tokens[0, 1, 0] = 1
+        assert kernel(tokens)[0, 0].nonzero().flatten().tolist() == reached
+
     def test_token_types_matter(self):
         model = tiny_model(type_vocab_size=2)
         input_ids, token_type_ids = random_ids(1, 4), torch.tensor([[0, 0, 1, 1]])

@@ -37,8 +37,10 @@ class WaveConfig(PreTrainedConfig):
             are legal but poor: the magnitude of a modulation is the same for all tokens of a text, and the real part
             of an interference is linear in the tokens.
         intermediate_size: Width of the feed-forward block that follows the waves. `None` means no such block.
-        local_kernel_size: Odd width of a depthwise convolution that mixes neighbours into each token before the waves.
-            Without it the network does not see word order. `None` means no convolution.
+        local_kernel_size: Odd width of a convolution that mixes neighbours into each token before the waves. Without
+            it the network does not see word order. `None` means no convolution.
+        local_kernel_groups: Groups of dimensions which that convolution mixes, a divisor of `hidden_size`. 1 mixes
+            all of them; `None` mixes none, as each dimension is a group (depthwise).
         residual: Whether the input of each block is added to its output.
         pooling: What the classification head reads: the `"mean"` or the `"max"` over the tokens, or the first
             token (`"cls"`).
@@ -71,6 +73,7 @@ class WaveConfig(PreTrainedConfig):
     readout: Literal["cartesian", "real", "magnitude"] = "cartesian"
     intermediate_size: int | None = None
     local_kernel_size: int | None = None
+    local_kernel_groups: int | None = None
     residual: bool = False
     pooling: Literal["mean", "cls", "max"] = "mean"
     pair_encoding: Literal["joint", "separate"] = "joint"
@@ -123,6 +126,12 @@ class WaveConfig(PreTrainedConfig):
         """Raise ValueError if the kernel has no centre."""
         size = self.local_kernel_size
         _require(size is None or (size >= 1 and size % 2 == 1), "local_kernel_size", size, "None or an odd number")
+
+    def validate_local_kernel_groups(self) -> None:
+        """Raise ValueError if the kernel's groups cannot be of one size."""
+        groups, width = self.local_kernel_groups, self.hidden_size
+        fits = groups is None or (groups >= 1 and width % groups == 0)
+        _require(fits, "local_kernel_groups", groups, f"None or a divisor of hidden_size={width}")
 
     def validate_probabilities(self) -> None:
         """Raise ValueError unless every dropout is a probability below 1."""

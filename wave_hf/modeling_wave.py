@@ -281,12 +281,15 @@ class WaveFeedForward(nn.Module):
 
 
 class WaveLocalKernel(nn.Module):
-    """Add to each token a weighted sum of its neighbours, dimension by dimension: what gives a layer word order."""
+    """Add to each token a weighted sum of its neighbours: what gives a layer word order.
 
-    def __init__(self, hidden_size: int, kernel_size: int):
+    Each dimension reads those of its own group: `groups=1` lets all read all, `groups=hidden_size` none another.
+    """
+
+    def __init__(self, hidden_size: int, kernel_size: int, groups: int):
         super().__init__()
         self.convolution = nn.Conv1d(
-            hidden_size, hidden_size, kernel_size, padding=kernel_size // 2, groups=hidden_size, bias=False
+            hidden_size, hidden_size, kernel_size, padding=kernel_size // 2, groups=groups, bias=False
         )
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -327,13 +330,15 @@ class WaveLayer(GradientCheckpointingLayer):
         super().__init__()
         self.residual = config.residual
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if layer_idx > 0 else nn.Identity()
-        kernel_size, intermediate_size = config.local_kernel_size, config.intermediate_size
-        self.local_kernel = WaveLocalKernel(config.hidden_size, kernel_size) if kernel_size else None
+        self.local_kernel = None
+        if config.local_kernel_size:
+            groups = config.local_kernel_groups or config.hidden_size
+            self.local_kernel = WaveLocalKernel(config.hidden_size, config.local_kernel_size, groups)
         self.mixer = WaveMixer(config, layer_idx)
         self.feed_forward = None
-        if intermediate_size:
+        if config.intermediate_size:
             self.feed_forward_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-            self.feed_forward = WaveFeedForward(config.hidden_size, intermediate_size)
+            self.feed_forward = WaveFeedForward(config.hidden_size, config.intermediate_size)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
