@@ -1,0 +1,70 @@
+# Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
+"""What the baselines that are no networks share: they are fitted to, and scored on, the rows of run_glue.py."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import ModelArguments, Task, ending_with_one_line, text_columns, writing
+from datasets import Dataset
+from glue import GlueArguments, load_glue
+from transformers import HfArgumentParser
+
+# Maps rows to class ids, or numbers, `(N,)`.
+Predict = Callable[[Dataset], np.ndarray]
+
+
+@dataclass
+class BaselineArguments(GlueArguments):
+    """The rows, and where the result goes."""
+
+    output_dir: str | None = field(default=None, metadata={"help": "Where all_results.json is written."})
+
+
+def run_baseline(argument_class: Any, fit: Callable[[Any, Dataset, Task], tuple[Predict, int]]) -> None:
+    """Fit, evaluate, and print the result as one line of json.
+
+    Args:
+        argument_class: The options of the command line: `BaselineArguments` or a subclass.
+        fit: Takes them, the training rows and the task; returns how to predict, and the number of parameters.
+    """
+    with ending_with_one_line("Arguments"):
+        (args,) = HfArgumentParser(argument_class).parse_args_into_dataclasses()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    _, task, splits, metric = load_glue(ModelArguments(), args, {"train", "validation"}, seed=42)
+    start = time.perf_counter()
+    predict, parameters = fit(args, splits["train"], task)
+    seconds = time.perf_counter() - start
+    metrics = metric(predict(splits["validation"]), labels(splits["validation"], task))
+    result = {f"eval_{name}": float(value) for name, value in metrics.items()} | {
+        "train_runtime": seconds,
+        "parameters": parameters,
+        "eval_samples": len(splits["validation"]),
+    }
+    if args.output_dir:
+        folder = Path(args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder / "all_results.json") as stream:
+            json.dump(result, stream, indent=4)
+    print(json.dumps(result))
+
+
+def labels(rows: Dataset, task: Task) -> np.ndarray:
+    """Return class ids, or numbers, `(N,)`."""
+    return np.array([task.encode(label) for label in rows["label"]])
+
+
+def whole_texts(rows: Dataset) -> list[str]:
+    """Return the text of each row; the sides of a pair are joined."""
+    return [" ".join(sides) for sides in zip(*(rows[name] for name in text_columns(rows)), strict=True)]
+
+
+def check_classes(task: Task) -> None:
+    """Refuse rows that have numbers or several labels."""
+    if task.problem_type != "single_label_classification":
+        raise SystemExit(f"This baseline gives a row one label, but the rows are of {task.problem_type}")
