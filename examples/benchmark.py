@@ -1,116 +1,139 @@
 #!/usr/bin/env python
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""Measure what a whole training step costs: Wave Networks beside BERT-base and FNet-base, in one run.
+"""Measure what Wave Networks cost beside BERT-base and other encoders, in one run on this machine.
 
-    python examples/benchmark.py --output_file benchmark.json
+    python examples/benchmark.py --output_dir benchmark
+    python examples/benchmark.py --lengths 512 2048 8192 --batch_size 1 --inference_batch_size 1 --measure models
 
-Every measurement is a process of its own, so that its peak memory is that of one model alone; the models take turns,
-so that a machine that slows down does so for all of them. Read the ratios: the times belong to the machine.
+First the wave operations stand beside the papers' form of them with complex tensors, and a whole network beside its
+bare matrix products. Then every model trains and classifies, over all lengths: each measurement is a process of its
+own, so that its peak memory is that of one model alone, and the models take turns, so that a machine that slows down
+does so for all of them. Read the ratios: the times belong to the machine.
 """
 
-import json
 import logging
 import os
 import platform
-import resource
 import statistics
-import time
+from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    BertConfig,
-    FNetConfig,
-    HfArgumentParser,
-    PreTrainedConfig,
-    PreTrainedModel,
-    set_seed,
+import transformers
+from benchmark_cases import (
+    BASELINES,
+    Conditions,
+    config_folder,
+    load_config,
+    measure_idle,
+    measure_model,
+    measure_operations,
 )
+from transformers import HfArgumentParser
+from transformers.utils import CONFIG_NAME
 from transformers.utils.logging import tqdm
 
-import wave_hf  # noqa: F401 - registers the Wave Network with the Auto classes
+USES = ("training", "inference")
+MODELS = [*BASELINES, "baselines/transformer-layer", "paper-interference", "paper-modulation", "wave-small"]
 
-# Not imported from common.py, whose own imports would count as memory of every model.
-RECIPES = Path(__file__).parent / "configs"
-BASELINES = {"BERT-base": BertConfig(), "FNet-base": FNetConfig()}
+Result = TypeVar("Result")
 
 logger = logging.getLogger("examples.benchmark")
 
 
 @dataclass
-class BenchmarkArguments:
-    """The shape of the batch and how often it is measured."""
+class BenchmarkArguments(Conditions):
+    """What is measured, how often, and under which conditions."""
 
-    batch_size: int = field(default=32, metadata={"help": "Texts in a batch."})
-    sequence_length: int = field(default=128, metadata={"help": "Tokens in a text."})
-    num_labels: int = field(default=4, metadata={"help": "Classes."})
-    steps: int = field(default=3, metadata={"help": "Least number of steps in each process, after one not measured."})
-    seconds: float = field(default=10, metadata={"help": "Least time that they take together: quick steps vary more."})
-    repetitions: int = field(default=2, metadata={"help": "Processes for each model."})
-    output_file: str | None = field(default=None, metadata={"help": "Where the measurements are written, as json."})
+    measure: Literal["all", "models", "operations"] = field(
+        default="all", metadata={"help": "Whole models, the operations they are made of, or both."}
+    )
+    models: list[str] = field(
+        default_factory=lambda: list(MODELS),
+        metadata={"help": "Baselines, recipes or folders; the first is compared with."},
+    )
+    lengths: list[int] = field(
+        default_factory=lambda: [128], metadata={"help": "Tokens in a text; the operations are measured at the first."}
+    )
+    max_baseline_length: int = field(
+        default=2048, metadata={"help": "Longest texts of models that are no Wave Networks: attention takes too long."}
+    )
+    repetitions: int = field(default=2, metadata={"help": "Processes for each model and length."})
+    output_dir: str | None = field(default=None, metadata={"help": "Where report, figure and numbers are written."})
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what cannot be measured."""
+        for name in ("batch_size", "inference_batch_size", "steps", "repetitions", "lengths"):
+            if np.min(getattr(self, name)) < 1:
+                raise ValueError(f"--{name} should be at least 1, but is {getattr(self, name)}.")
+        unknown = [
+            name for name in self.models if name not in BASELINES and not (config_folder(name) / CONFIG_NAME).exists()
+        ]
+        if unknown:
+            raise ValueError(
+                f"--models takes {', '.join(BASELINES)}, a recipe of examples/configs or the folder of another model, "
+                f"but not {', '.join(unknown)}."
+            )
 
 
 def main() -> None:
-    """Measure every model and print the table."""
-    (args,) = HfArgumentParser(BenchmarkArguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
+    """Measure, and report what was measured."""
+    try:
+        (args,) = HfArgumentParser(BenchmarkArguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
+    except ValueError as error:
+        raise SystemExit(f"Arguments: {error}") from error
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logger.info("%s, %d cores, torch %s, %s", platform.machine(), os.cpu_count(), torch.__version__, args)
-    names = [*BASELINES, *sorted(file.parent.name for file in RECIPES.glob("*/config.json"))]
-    measured: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    for name in tqdm(names * args.repetitions, desc="Measuring"):
-        # A process that ends after one task gives its memory back before the next is measured.
-        with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-            measured[name].append(pool.submit(measure, name, args).result())
-    table = {name: summarize(runs) for name, runs in measured.items()}
-    print_table(table)
-    if args.output_file:
-        Path(args.output_file).write_text(json.dumps({"arguments": asdict(args), "models": table}, indent=2) + "\n")
+    results: dict[str, Any] = {"machine": describe_machine(args), "arguments": asdict(args)}
+    logger.info(results["machine"])
+    if args.measure in ("all", "operations"):
+        results["operations"] = in_own_process(measure_operations, args.lengths[0], args)
+    if args.measure in ("all", "models"):
+        results |= measure_models(args)
+
+    # Only now, as the memory of this process is the least that another one started from it can have.
+    from benchmark_report import report
+
+    print(report(results, args.output_dir))
 
 
-def measure(name: str, args: BenchmarkArguments) -> dict[str, float]:
-    """Train one model for some steps of AdamW and return its size, its median step and its peak memory."""
-    set_seed(0)
-    model = AutoModelForSequenceClassification.from_config(load_config(name, args.num_labels)).train()
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    shape = (args.batch_size, args.sequence_length)
-    batch = {
-        "input_ids": torch.randint(model.config.vocab_size, shape),
-        "attention_mask": torch.ones(shape, dtype=torch.long),
-        "labels": torch.randint(args.num_labels, (args.batch_size,)),
-    }
-    if model.config.model_type == "fnet":
-        del batch["attention_mask"]  # FNet takes none
-    seconds = [training_step(model, optimizer, batch)]
-    while len(seconds) <= args.steps or sum(seconds) < args.seconds:
-        seconds.append(training_step(model, optimizer, batch))
-    return {
-        "parameters": model.num_parameters(),
-        "parameters_outside_token_table": model.num_parameters() - model.get_input_embeddings().weight.numel(),
-        "step_ms": 1000 * statistics.median(seconds[1:]),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
+def measure_models(args: BenchmarkArguments) -> dict[str, Any]:
+    """Return the memory of an idle process, the medians of each model at each length, and what was left out."""
+    idle_memory = in_own_process(measure_idle, args)
+    cases = [(name, length) for length in args.lengths for name in args.models]
+    left_out = [case for case in cases if is_left_out(*case, args)]
+    cases = [case for case in cases if case not in left_out]
+    runs = defaultdict(list)
+    for name, length in tqdm(cases * args.repetitions, desc="Measuring"):
+        runs[name, length].append(in_own_process(measure_model, name, length, args))
+    rows: list[dict[str, Any]] = [
+        {"model": name, "length": length, **summarize(runs[name, length])} for name, length in cases
+    ]
+    for row in rows:
+        for use in ("inference", "training"):
+            row[f"{use}_memory_above_idle_mb"] = row[f"{use}_memory_mb"] - idle_memory
+    return {"idle_memory_mb": idle_memory, "models": rows, "left_out": left_out}
 
 
-def load_config(name: str, num_labels: int) -> PreTrainedConfig:
-    """Return the config of a baseline or of a recipe."""
-    config = BASELINES[name] if name in BASELINES else AutoConfig.from_pretrained(RECIPES / name)
-    config.num_labels = num_labels
-    return config
+def is_left_out(name: str, length: int, args: BenchmarkArguments) -> bool:
+    """Tell whether texts of this length would take a model too long."""
+    return length > args.max_baseline_length and load_config(name, length, args).model_type != "wave_network"
 
 
-def training_step(model: PreTrainedModel, optimizer: torch.optim.Optimizer, batch: dict[str, Any]) -> float:
-    """Do one whole step and return its seconds."""
-    start = time.perf_counter()
-    model(**batch).loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
-    return time.perf_counter() - start
+def in_own_process(measure: Callable[..., Result], *arguments: Any) -> Result:
+    """Measure in a process that gives its memory back before the next is measured."""
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(measure, *arguments).result()
+        except BrokenProcessPool as error:
+            case = f"{measure.__name__}({', '.join(map(str, arguments[:-1]))})"
+            raise SystemExit(f"{case}: the process ended, perhaps for want of memory.") from error
 
 
 def summarize(runs: list[dict[str, float]]) -> dict[str, float]:
@@ -118,17 +141,23 @@ def summarize(runs: list[dict[str, float]]) -> dict[str, float]:
     return {quantity: statistics.median(run[quantity] for run in runs) for quantity in runs[0]}
 
 
-def print_table(table: dict[str, dict[str, float]]) -> None:
-    """Print the measurements as a Markdown table, with the ratios to BERT-base."""
-    reference = table["BERT-base"]
-    print("| model | parameters | outside the token table | step | of BERT-base | peak memory | of BERT-base |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name, row in table.items():
-        print(
-            f"| {name} | {row['parameters'] / 1e6:.1f} M | {row['parameters_outside_token_table'] / 1e6:.2f} M "
-            f"| {row['step_ms']:.0f} ms | {row['step_ms'] / reference['step_ms']:.1%} "
-            f"| {row['peak_memory_mb']:.0f} MB | {row['peak_memory_mb'] / reference['peak_memory_mb']:.1%} |"
-        )
+def describe_machine(args: BenchmarkArguments) -> str:
+    """Return what a reader of the numbers wants to know of where they come from."""
+    device = torch.cuda.get_device_name() if args.device.type == "cuda" else describe_cpu()
+    precision = "bfloat16 by autocast" if args.bf16 else "float32"
+    return (
+        f"{device}, torch {torch.__version__} with {torch.get_num_threads()} threads, transformers "
+        f"{transformers.__version__}, {precision}, {'torch.compile' if args.torch_compile else 'eager'}"
+    )
+
+
+def describe_cpu() -> str:
+    """Return the processor's name, where the system tells it, its cores, and the vector instructions torch uses."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor()
+    return f"{name} ({platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()})"
 
 
 if __name__ == "__main__":

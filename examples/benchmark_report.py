@@ -1,0 +1,206 @@
+# Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
+"""The tables and the figure of benchmark.py."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from common import writing
+from matplotlib.axes import Axes
+from plotting import styles
+
+# What grows with the length of the text: title and unit, by the name of the measurement.
+GROWING = {
+    "step_ms": ("training step", "ms"),
+    "forward_backward_ms": ("forward and backward alone", "ms"),
+    "training_memory_above_idle_mb": ("memory of training", "MB above idle"),
+    "latency_ms": ("latency of one text", "ms"),
+    "inference_memory_above_idle_mb": ("memory of inference", "MB above idle"),
+}
+PLOTTED = ("step_ms", "training_memory_above_idle_mb", "latency_ms")
+
+Results = dict[str, Any]
+Row = dict[str, Any]
+
+
+def report(results: Results, output_dir: str | None) -> str:
+    """Return the tables in Markdown; write them, all numbers and the figure to `output_dir`, if there is one.
+
+    Args:
+        results: As benchmark.py measured them; `"exponents"` is added.
+        output_dir: Gets `report.md`, `results.json` and, if there are two lengths or more, `growth.png`.
+    """
+    parts = [results["machine"]]
+    if "operations" in results:
+        parts.append(operations_table(results))
+    if "models" in results:
+        results["exponents"] = fit_exponents(results["models"])
+        parts += [training_table(results), inference_table(results)]
+        if results["left_out"]:
+            cases = ", ".join(f"{name} at {length}" for name, length in results["left_out"])
+            limit = results["arguments"]["max_baseline_length"]
+            parts.append(f"Left out, as longer than --max_baseline_length {limit}: {cases}.")
+        if results["exponents"]:
+            parts.append(exponents_table(results))
+    text = "\n\n".join(parts)
+    if output_dir:
+        folder = Path(output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in {"results.json": json.dumps(results, indent=2), "report.md": text}.items():
+            with writing(folder / name) as stream:
+                stream.write(content + "\n")
+        if results.get("exponents"):
+            plot_growth(results, folder / "growth.png")
+    return text
+
+
+def operations_table(results: Results) -> str:
+    """Show the wave operations and the network beside their yardsticks."""
+    args = results["arguments"]
+    shape = f"{args['batch_size']} x {args['lengths'][0]}"
+    head = [f"forward and backward, {shape} tokens, float32", "yardstick", "ms", "eager ms", "ratio"]
+    rows = []
+    for name, times in results["operations"].items():
+        yardstick = "complex tensors" if name in ("interference", "modulation") else "its matrix products alone"
+        row = [name, yardstick, number(times["yardstick"])]
+        for form in ("eager", "compiled"):
+            row += [number(times[form]), f"{times[form] / times['yardstick']:.3f}"]
+        rows.append(row)
+    return markdown_table([*head, "torch.compile ms", "ratio"], rows)
+
+
+def training_table(results: Results) -> str:
+    """Show time and memory of training steps."""
+    args = results["arguments"]
+    of_first = f"of {args['models'][0]}"
+    head = [
+        "model",
+        "tokens",
+        "parameters",
+        "outside the token table",
+        f"step, batch of {args['batch_size']}",
+        of_first,
+    ]
+    head += ["its optimizer", "first step", "peak memory", "above idle", of_first]
+    rows = [
+        [
+            row["model"],
+            str(row["length"]),
+            f"{row['parameters'] / 1e6:.1f} M",
+            f"{row['parameters_outside_token_table'] / 1e6:.2f} M",
+            f"{number(row['step_ms'])} ms",
+            compared(results, row, "step_ms"),
+            f"{number(row['optimizer_ms'])} ms",
+            f"{row['first_step_ms'] / 1000:.1f} s",
+            f"{row['training_memory_mb']:.0f} MB",
+            f"{row['training_memory_above_idle_mb']:.0f} MB",
+            compared(results, row, "training_memory_above_idle_mb"),
+        ]
+        for row in results["models"]
+    ]
+    return markdown_table(head, rows)
+
+
+def inference_table(results: Results) -> str:
+    """Show latency, throughput and memory of inference."""
+    args = results["arguments"]
+    of_first = f"of {args['models'][0]}"
+    head = ["model", "tokens", "latency of one text", of_first]
+    head += [f"texts a second, batch of {args['inference_batch_size']}", of_first, "memory above idle", of_first]
+    rows = [
+        [
+            row["model"],
+            str(row["length"]),
+            f"{number(row['latency_ms'])} ms",
+            compared(results, row, "latency_ms"),
+            number(row["texts_per_second"]),
+            compared(results, row, "texts_per_second"),
+            f"{row['inference_memory_above_idle_mb']:.0f} MB",
+            compared(results, row, "inference_memory_above_idle_mb"),
+        ]
+        for row in results["models"]
+    ]
+    return markdown_table(head, rows)
+
+
+def exponents_table(results: Results) -> str:
+    """Show with which power of the length each quantity grows."""
+    head = ["grows with the length to the power of", *(title for title, _ in GROWING.values())]
+    rows = []
+    for name, exponents in results["exponents"].items():
+        lengths = [row["length"] for row in results["models"] if row["model"] == name]
+        powers = [f"{exponents[quantity]:.2f}" if quantity in exponents else "-" for quantity in GROWING]
+        rows.append([f"{name}, {min(lengths)} to {max(lengths)} tokens", *powers])
+    return markdown_table(head, rows)
+
+
+def markdown_table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a table of Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def number(value: float) -> str:
+    """Return three digits, or all before the point."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def compared(results: Results, row: Row, quantity: str) -> str:
+    """Return the ratio to the first model at the same length, if that was measured and is above zero."""
+    first = results["arguments"]["models"][0]
+    yardsticks = [other for other in results["models"] if (other["model"], other["length"]) == (first, row["length"])]
+    if not yardsticks or yardsticks[0][quantity] <= 0:
+        return "-"
+    ratio = row[quantity] / yardsticks[0][quantity]
+    return f"{ratio:.1%}" if ratio < 2 else f"{ratio:.1f} x"
+
+
+def fit_exponents(rows: list[Row]) -> dict[str, dict[str, float]]:
+    """Fit cost = factor * length^exponent by least squares of the logarithms, for each model and growing quantity.
+
+    Returns:
+        Exponents by model and quantity, where there are two lengths or more and all costs are above zero.
+    """
+    exponents: dict[str, dict[str, float]] = {}
+    for row in rows:
+        for quantity in GROWING:
+            lengths, costs = curve(rows, row["model"], quantity)
+            if len(lengths) > 1 and min(costs) > 0:
+                exponent, _ = np.polyfit(np.log(lengths), np.log(costs), 1)
+                exponents.setdefault(row["model"], {})[quantity] = float(exponent)
+    return exponents
+
+
+def curve(rows: list[Row], model: str, quantity: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lengths that one model was measured at, and what it cost there."""
+    points = [(row["length"], row[quantity]) for row in rows if row["model"] == model]
+    lengths, costs = np.array(points).T
+    return lengths, costs
+
+
+def plot_growth(results: Results, file: Path) -> None:
+    """Draw cost against length, both on logarithmic scales, with the fitted exponents."""
+    figure, panels = plt.subplots(1, len(PLOTTED), figsize=(4.6 * len(PLOTTED), 5.8), layout="constrained")
+    for axes, quantity in zip(panels, PLOTTED, strict=True):
+        draw_growth(axes, results, quantity)
+    figure.suptitle(results["machine"], fontsize="small")
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
+
+
+def draw_growth(axes: Axes, results: Results, quantity: str) -> None:
+    """Draw one quantity of all models."""
+    args = results["arguments"]
+    title, unit = GROWING[quantity]
+    lengths = sorted({row["length"] for row in results["models"]})
+    for (name, exponents), style in zip(results["exponents"].items(), styles(), strict=False):
+        label = f"{name}: length$^{{{exponents[quantity]:.2f}}}$" if quantity in exponents else name
+        axes.plot(*curve(results["models"], name, quantity), **style, label=label)
+    batch = "" if quantity == "latency_ms" else f", batch of {args['batch_size']}"
+    axes.set(title=title + batch, xlabel="tokens in a text", ylabel=unit, xscale="log", yscale="log")
+    axes.set_xticks(lengths, [str(length) for length in lengths])
+    axes.set_xticks([], minor=True)
+    axes.grid(color="0.9")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), frameon=False)
