@@ -29,6 +29,7 @@ from transformers import (
 
 import wave_hf
 from wave_hf import reference
+from wave_hf.model_card import count_parameters
 
 RECIPES = Path(__file__).parent / "configs"
 BASELINES = {"BERT-base": BertConfig(), "FNet-base": FNetConfig(), "DistilBERT": DistilBertConfig()}
@@ -102,8 +103,7 @@ def measure_model(name: str, length: int, conditions: Conditions) -> dict[str, f
     }
     first_step, step = time_in_turns(halves, conditions)
     return {
-        "parameters": model.num_parameters(),
-        "parameters_outside_token_table": model.num_parameters() - model.get_input_embeddings().weight.numel(),
+        **count_parameters(model),
         **latency,
         "texts_per_second": 1000 * conditions.inference_batch_size / batch_inference["batch_ms"],
         "inference_memory_mb": inference_memory,

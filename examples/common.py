@@ -53,6 +53,7 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 
 from wave_hf import train_tokenizer
+from wave_hf.model_card import count_parameters
 
 RECIPES = Path(__file__).parent / "configs"
 DEFAULT_RECIPE = "wave-small"
@@ -592,14 +593,7 @@ def run(
 
 def run_facts(model: PreTrainedModel, world_size: int, seed: int) -> dict[str, int]:
     """Return what a reader of the results wants to know of the run besides its metrics."""
-    parameters = model.num_parameters()
-    token_table = sum(parameter.numel() for parameter in model.get_input_embeddings().parameters())
-    return {
-        "parameters": parameters,
-        "parameters_outside_token_table": parameters - token_table,
-        "world_size": world_size,
-        "seed": seed,
-    }
+    return {**count_parameters(model), "world_size": world_size, "seed": seed}
 
 
 def report(trainer: Trainer, split: str, metrics: dict[str, float]) -> None:

@@ -12,7 +12,7 @@ OPERATIONS = ["modulation", "interference"]
 READOUTS = ["cartesian", "real", "magnitude"]
 POOLINGS = ["mean", "max", "cls"]
 
-# Every optional part of the network at once.
+# Every optional part of the network at once, but for the pairs of tokens, which need ids in place of embeddings.
 ALL_PARTS = {
     "embedding_size": 4,
     "num_hidden_layers": 2,
@@ -40,6 +40,7 @@ def configs(**fields: st.SearchStrategy) -> st.SearchStrategy[WaveConfig]:
         "pair_encoding": st.sampled_from(["joint", "separate"]),
         "num_hidden_layers": st.sampled_from([1, 3]),
         "embedding_size": st.sampled_from([None, 4]),
+        "bigram_vocab_size": st.sampled_from([None, 16]),
         "intermediate_size": st.sampled_from([None, 12]),
         "local_kernel_size": st.sampled_from([None, 3]),
         "local_kernel_groups": st.sampled_from([None, 1]),

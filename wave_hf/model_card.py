@@ -94,14 +94,11 @@ def create_model_card(
         The card. `save` writes it, `push_to_hub` puts it beside the model.
     """
     num_tokens = min(LATENCY_TOKENS, getattr(model.config, "max_position_embeddings", None) or LATENCY_TOKENS)
-    parameters = model.num_parameters()
-    token_table = sum(parameter.numel() for parameter in model.get_input_embeddings().parameters())
     data = {
         "library_name": "transformers",
         "pipeline_tag": "text-classification",
         "tags": ["wave-network"],
-        "parameters": parameters,
-        "parameters_outside_token_table": parameters - token_table,
+        **count_parameters(model),
         "size_mb": round(model.get_memory_footprint() / 1e6, 1),
         "latency_ms": round(measure_latency(model, num_tokens), 2),
     }
@@ -121,6 +118,14 @@ def create_model_card(
     )
 
 
+def count_parameters(model: PreTrainedModel) -> dict[str, int]:
+    """Return the number of all parameters, and of those outside the tables of tokens and of pairs of tokens."""
+    tables = [model.get_input_embeddings(), getattr(model.base_model, "embed_bigrams", None)]
+    in_tables = sum(parameter.numel() for table in filter(None, tables) for parameter in table.parameters())
+    parameters = model.num_parameters()
+    return {"parameters": parameters, "parameters_outside_token_table": parameters - in_tables}
+
+
 def describe(config: WaveConfig) -> dict[str, Any]:
     """Return what the card says of the network's task and of its shape, in words."""
     is_of_pairs = config.type_vocab_size > 0 or config.pair_encoding == "separate"
@@ -133,6 +138,7 @@ def describe(config: WaveConfig) -> dict[str, Any]:
         "example": '{"text": "a text", "text_pair": "another"}' if is_of_pairs else '"a text"',
         "operations": " and ".join(sorted(operations)),
         "kernel_size": config.local_kernel_size,
+        "has_bigrams": config.bigram_vocab_size is not None,
         "has_positions": config.max_position_embeddings is not None,
     }
 

@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import PreTrainedModel
+from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 from transformers.processing_utils import Unpack
@@ -297,6 +298,22 @@ class WaveLocalKernel(nn.Module):
         return hidden_states + self.convolution(hidden_states.transpose(1, 2)).transpose(1, 2)
 
 
+class WaveBigrams(nn.Embedding):
+    """A table of pairs of neighbouring tokens, added to the second token of each pair: word order learnt by heart.
+
+    Pairs share rows by hashing, as fastText's do (arXiv:1607.01759). All rows start at zero, so that a pair which
+    training has not seen says nothing.
+    """
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Map ids `(B, T)` to `(B, T, E)`: zeros at the first token, and where one token of a pair is masked."""
+        first, second = input_ids[:, :-1], input_ids[:, 1:]
+        pairs = super().forward((first * 1_000_003 + second * 7_919) % self.num_embeddings)
+        if attention_mask is not None:
+            pairs = mask_tokens(pairs, attention_mask[:, :-1] * attention_mask[:, 1:])
+        return nn.functional.pad(pairs, (0, 0, 1, 0))
+
+
 class WaveMixer(nn.Module):
     """The wave operation: two variants of each token become waves, are combined, and are read out as real again."""
 
@@ -388,6 +405,11 @@ class WavePreTrainedModel(PreTrainedModel):
     _can_compile_fullgraph = True
     _can_record_outputs = {"hidden_states": WaveLayer}
 
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, WaveBigrams):
+            init.zeros_(module.weight)
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, use_safetensors: bool | None = True, **kwargs):
         """Load a model as transformers does, but not from pickled weights, which could run code, unless told to.
@@ -411,8 +433,9 @@ class WaveModel(WavePreTrainedModel):
     def __init__(self, config: WaveConfig):
         super().__init__(config)
         width = config.embedding_size or config.hidden_size
-        positions, types = config.max_position_embeddings, config.type_vocab_size
+        pairs, positions, types = config.bigram_vocab_size, config.max_position_embeddings, config.type_vocab_size
         self.embed_tokens = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
+        self.embed_bigrams = WaveBigrams(pairs, width) if pairs else None
         self.embed_positions = nn.Embedding(positions, width) if positions else None
         self.embed_token_types = nn.Embedding(types, width) if types else None
         self.embed_proj = nn.Linear(width, config.hidden_size) if config.embedding_size else nn.Identity()
@@ -447,20 +470,25 @@ class WaveModel(WavePreTrainedModel):
             the tokens that training did not drop; if asked for, `hidden_states`: num_hidden_layers + 1 of `(B, T, H)`.
 
         Raises:
-            ValueError: Not exactly one of `input_ids` and `inputs_embeds` was given, or T exceeds the position table.
+            ValueError: Not exactly one of `input_ids` and `inputs_embeds` was given, or `inputs_embeds` to a network
+                with a table of pairs, or T exceeds the position table.
             IndexError: The token table has no row for one of `input_ids`.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
+        if self.training and self.config.token_dropout_prob > 0:
+            tokens: Any = input_ids if inputs_embeds is None else inputs_embeds
+            mask = tokens.new_ones(tokens.shape[:2]) if attention_mask is None else attention_mask
+            attention_mask = drop_tokens(mask, self.config.token_dropout_prob)
         if inputs_embeds is None:
-            inputs_embeds = mask_tokens(self.look_up(input_ids), attention_mask)  # type: ignore[arg-type]
+            inputs_embeds = self.look_up(input_ids, attention_mask)  # type: ignore[arg-type]
+        elif self.embed_bigrams is not None:
+            pairs = self.config.bigram_vocab_size
+            raise ValueError(f"inputs_embeds was given, but a network with bigram_vocab_size={pairs} needs input_ids.")
         elif attention_mask is not None:
             # Unlike a product, this also silences padding that is infinite or not a number.
             inputs_embeds = torch.where(attention_mask.unsqueeze(-1) != 0, inputs_embeds, 0.0)
         hidden_states = self.embed(inputs_embeds, attention_mask, token_type_ids)
-        if self.training and self.config.token_dropout_prob > 0:
-            mask = hidden_states.new_ones(hidden_states.shape[:2]) if attention_mask is None else attention_mask
-            attention_mask = drop_tokens(mask, self.config.token_dropout_prob)
         for layer in self.layers:
             hidden_states = layer(hidden_states, attention_mask)
         hidden_states = self.norm(hidden_states)
@@ -468,15 +496,16 @@ class WaveModel(WavePreTrainedModel):
             last_hidden_state=hidden_states, pooler_output=pool(hidden_states, attention_mask, self.config.pooling)
         )
 
-    def look_up(self, input_ids: torch.LongTensor) -> torch.Tensor:
-        """Return the rows of the token table, `(B, T, E)`."""
+    def look_up(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the rows of the token table and, if there is one, of the table of pairs: `(B, T, E)`."""
         try:
-            return self.embed_tokens(input_ids)
+            tokens = mask_tokens(self.embed_tokens(input_ids), attention_mask)
         except IndexError as error:  # a check beforehand would make a GPU wait
             raise IndexError(
                 f"The token ids lie between {input_ids.min()} and {input_ids.max()}, but the token table has "
                 f"vocab_size={self.config.vocab_size} rows: use the tokenizer the model was trained with."
             ) from error
+        return tokens if self.embed_bigrams is None else tokens + self.embed_bigrams(input_ids, attention_mask)
 
     def embed(
         self,
