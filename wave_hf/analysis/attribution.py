@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from .modeling_wave import WaveForSequenceClassification
+from ..modeling_wave import WaveForSequenceClassification
 
 
 class TokenShares(NamedTuple):
