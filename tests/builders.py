@@ -4,6 +4,9 @@ from typing import Any
 
 import torch
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 from wave_hf import WaveConfig, WaveForSequenceClassification, WavePreTrainedModel
 
@@ -11,6 +14,12 @@ VOCAB_SIZE = 32
 OPERATIONS = ["modulation", "interference"]
 READOUTS = ["cartesian", "real", "magnitude"]
 POOLINGS = ["mean", "max", "cls"]
+
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = ["the", "surf", "was", "not", "bad", "just", "long", "##er", ",", "."]
+TOKENIZER = BertTokenizer(vocab={token: i for i, token in enumerate(SPECIAL_TOKENS + WORDS)})
+# Makes one token of each word, and adds none.
+BARE_TOKENIZER = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"[UNK]": 0}, "[UNK]")))
 
 # Every optional part of the network at once, but for the pairs of tokens, which need ids in place of embeddings.
 ALL_PARTS = {

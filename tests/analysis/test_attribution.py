@@ -1,21 +1,15 @@
-"""Tests of the shares of tokens: they add up to what the model says, and only models that have them get any."""
+"""Tests that what tokens get adds up to what the model says, and that only models that have token shares get any."""
 
 import pytest
 import torch
-from builders import OPERATIONS, configs, tiny_model
-from hypothesis import given
+from builders import ALL_PARTS, BARE_TOKENIZER, OPERATIONS, TOKENIZER, configs, tiny_config, tiny_model
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
 from torch.testing import assert_close
-from transformers import BertTokenizer, PreTrainedTokenizerFast
+from transformers import BertConfig, BertForSequenceClassification, FNetConfig, FNetForSequenceClassification
 
 from wave_hf import WaveModel
-from wave_hf.analysis import token_shares
-
-WORDS = ["the", "surf", "was", "not", "bad", "just", "long", "##er", ",", "."]
-SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-TOKENIZER = BertTokenizer(vocab={token: i for i, token in enumerate(SPECIAL_TOKENS + WORDS)})
+from wave_hf.analysis import integrated_gradients, token_shares
 
 additive = configs(pooling=st.just("mean"), pair_encoding=st.just("joint"))
 texts = st.lists(st.sampled_from(["the", "surf", "bad", ".", "unheard"]), max_size=14).map(" ".join)
@@ -74,6 +68,58 @@ def test_a_model_without_shares_is_refused(model, message):
 
 
 def test_a_text_without_tokens_is_refused():
-    bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"[UNK]": 0}, "[UNK]")))
-    with pytest.raises(ValueError, match="text is '', of which the tokenizer makes no token"):
-        token_shares(tiny_model(), bare, "")
+    for attribute in (token_shares, integrated_gradients):
+        with pytest.raises(ValueError, match="text is '': its number of tokens is 0, but should be at least 1"):
+            attribute(tiny_model(), BARE_TOKENIZER, "")
+
+
+class TestIntegratedGradients:
+    @settings(max_examples=25)
+    @given(config=configs(), label=st.sampled_from([None, 0, 2]))
+    def test_sum_is_the_difference_from_a_text_of_mean_embeddings(self, config, label):
+        model = tiny_model(config)
+        text = "the surf was not bad"
+        analysis = integrated_gradients(model, TOKENIZER, text, label)
+        embeddings = model.get_input_embeddings().weight
+        length = len(analysis.tokens)
+        logits = model(**TOKENIZER(text, return_tensors="pt")).logits[0]
+        baselines = model(inputs_embeds=embeddings.mean(dim=0).expand(1, length, -1)).logits[0]
+        assert analysis.label == (logits.argmax() if label is None else label)
+        assert analysis.logit == pytest.approx(logits[analysis.label].item(), abs=1e-4)
+        assert analysis.baseline == pytest.approx(baselines[analysis.label].item(), abs=1e-4)
+        assert analysis.gap < 0.01
+        difference = analysis.logit - analysis.baseline
+        assert analysis.attributions.sum() == pytest.approx(difference, abs=0.01 * abs(difference) + 1e-5)
+
+    @pytest.mark.parametrize(
+        ("model_class", "config_class", "fields"),
+        [
+            (BertForSequenceClassification, BertConfig, {"num_attention_heads": 2}),
+            (FNetForSequenceClassification, FNetConfig, {"type_vocab_size": 2}),
+        ],
+    )
+    def test_other_architectures(self, model_class, config_class, fields):
+        torch.manual_seed(0)
+        size = {"vocab_size": 16, "hidden_size": 8, "num_hidden_layers": 2, "intermediate_size": 16, "pad_token_id": 0}
+        model = model_class(config_class(**size, **fields, initializer_range=0.5)).eval()
+        analysis = integrated_gradients(model, TOKENIZER, "the surf was not bad")
+        logits = model(TOKENIZER("the surf was not bad", return_tensors="pt")["input_ids"]).logits[0]
+        assert analysis.logit == pytest.approx(logits.max().item(), abs=1e-4)
+        assert analysis.gap < 0.01
+
+    def test_linear_model_gives_each_token_its_own_part(self):
+        # The real part of an interference is linear, and so is all that follows but the norm, which is taken away.
+        model = tiny_model(tiny_config(wave_operation="interference", readout="real"))
+        model.wave.norm = torch.nn.Identity()
+        analysis = integrated_gradients(model, TOKENIZER, "the surf was not bad", label=1)
+        shares = token_shares(model, TOKENIZER, "the surf was not bad").shares[:, 1]
+        assert_close(
+            analysis.attributions - shares, (analysis.attributions - shares).mean().expand(7), atol=1e-5, rtol=0
+        )
+
+    def test_dropout_and_gradients_of_the_weights_are_left_alone(self):
+        model = tiny_model(**ALL_PARTS | {"hidden_dropout_prob": 0.5, "token_dropout_prob": 0.5})
+        expected = integrated_gradients(model, TOKENIZER, "the surf")
+        repeated = integrated_gradients(model.train(), TOKENIZER, "the surf")
+        assert_close(repeated.attributions, expected.attributions)
+        assert all(parameter.grad is None for parameter in model.parameters())
