@@ -13,26 +13,24 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import onnx_ir
 import onnxruntime
 import torch
-from datasets import Dataset, load_dataset
 from huggingface_hub.errors import StrictDataclassError
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from tokenizers import Tokenizer
 from torch import nn
 from torch.utils.benchmark import Timer
-from transformers import AutoTokenizer, HfArgumentParser, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import HfArgumentParser, PreTrainedTokenizerBase
 from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
-from transformers.utils import cached_file
 
 from .compression import factorize_embeddings, prune_vocabulary
 from .configuration_wave import WaveConfig
 from .embedded_corpus import load_embedded_corpus
+from .files import load_classifier, load_rows, new_folder
 from .modeling_wave import WaveForSequenceClassification
 
 BATCH_SIZE = 64
@@ -162,27 +160,21 @@ def export(
         ValueError: `model_dir` does not hold a classifier of this kind, or its tokenizer has ids without a row in the
             token table; or the rows lack a column or have other labels than the model.
     """
-    out_dir = Path(out_dir)
-    if out_dir.exists() and any(out_dir.iterdir()):
-        raise FileExistsError(f"{out_dir} is not empty: give the name of a new folder.")
-    model, tokenizer = load_classifier(model_dir)
-    texts, labels = read_rows(validation_file, model.config)
-    forms = {"checkpoint": Form.of_model(model, standalone_tokenizer(tokenizer, model.config))}
-    if vocab_size is not None:
-        model, tokenizer = prune_vocabulary(model, tokenizer, load_rows(train_file, "train")["text"], vocab_size)
-    if embedding_size is not None:
-        model = factorize_embeddings(model, embedding_size)
-    standalone = standalone_tokenizer(tokenizer, model.config)
-    if vocab_size is not None or embedding_size is not None:
-        forms["compressed"] = Form.of_model(model, standalone)
-    programs = {"model.onnx": to_onnx(model)}
-    if int8:
-        programs["model_int8.onnx"] = quantize(programs["model.onnx"])
+    with new_folder(out_dir) as folder:
+        model, tokenizer = load_classifier(model_dir)
+        texts, labels = read_rows(validation_file, model.config)
+        forms = {"checkpoint": Form.of_model(model, standalone_tokenizer(tokenizer, model.config))}
+        if vocab_size is not None:
+            model, tokenizer = prune_vocabulary(model, tokenizer, read_texts(train_file), vocab_size)
+        if embedding_size is not None:
+            model = factorize_embeddings(model, embedding_size)
+        standalone = standalone_tokenizer(tokenizer, model.config)
+        if vocab_size is not None or embedding_size is not None:
+            forms["compressed"] = Form.of_model(model, standalone)
+        programs = {"model.onnx": to_onnx(model)}
+        if int8:
+            programs["model_int8.onnx"] = quantize(programs["model.onnx"])
 
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}-") as unfinished:
-        folder = Path(unfinished, out_dir.name)
-        folder.mkdir()
         model.config.to_json_file(folder / "config.json")  # `save_pretrained` would add code of this package
         tokenizer.save_pretrained(folder)
         standalone.save(str(folder / "tokenizer.json"))
@@ -192,32 +184,7 @@ def export(
         report = measure(forms, texts, labels, model.config)
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         write_checksums(folder)
-        folder.replace(out_dir)
     return report
-
-
-def load_classifier(model_dir: str) -> tuple[WaveForSequenceClassification, PreTrainedTokenizerBase]:
-    """Load a classifier and its tokenizer, or raise what `export` does."""
-    model_type = PreTrainedConfig.get_config_dict(model_dir)[0].get("model_type")
-    if model_type != WaveConfig.model_type:
-        raise ValueError(
-            f"{model_dir}: the model_type of config.json is {model_type!r}, but should be {WaveConfig.model_type!r}."
-        )
-    cached_file(model_dir, "tokenizer.json")  # raises unless there is one, as AutoTokenizer would not
-    tokenizer = AutoTokenizer.from_pretrained(model_dir)
-    model, loading = WaveForSequenceClassification.from_pretrained(
-        model_dir, dtype=torch.float32, output_loading_info=True
-    )
-    if loading["missing_keys"]:
-        missing = ", ".join(sorted(loading["missing_keys"]))
-        raise ValueError(f"{model_dir}: the weights lack {missing}: give the folder of a trained classifier.")
-    largest_id, rows = max(tokenizer.get_vocab().values()), model.config.vocab_size
-    if largest_id >= rows:
-        raise ValueError(
-            f"{model_dir}: tokenizer.json has ids up to {largest_id}, but the token table only {rows} rows: the "
-            "tokenizer belongs to another model."
-        )
-    return model.eval(), tokenizer
 
 
 def standalone_tokenizer(tokenizer: PreTrainedTokenizerBase, config: WaveConfig) -> Tokenizer:
@@ -230,23 +197,16 @@ def standalone_tokenizer(tokenizer: PreTrainedTokenizerBase, config: WaveConfig)
     return standalone
 
 
-def load_rows(file: str | None, split: str) -> Dataset:
-    """Read a csv or json file, or the texts of a split of the embedded corpus."""
-    if file is None:
-        return load_embedded_corpus()[split].select_columns("text")
-    if Path(file).suffix not in (".csv", ".json"):
-        raise ValueError(f"{file} is neither a .csv nor a .json file.")
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"{file} does not exist.")
-    rows = load_dataset(Path(file).suffix[1:], data_files=file, split="train")
-    if "text" not in rows.column_names or None in rows["text"]:
-        raise ValueError(f"{file} should have a text in each row, in a column named 'text'.")
-    return rows
+def read_texts(file: str | None) -> list[str]:
+    """Return the texts of a file, or the training texts of the embedded corpus."""
+    return list((load_rows(file, ("text",)) if file else load_embedded_corpus()["train"])["text"])
 
 
 def read_rows(file: str | None, config: WaveConfig) -> tuple[list[Any], np.ndarray | None]:
     """Return texts, or pairs of them, and the ids of their labels, `None` unless each text has one known label."""
-    rows = load_rows(file, "validation")
+    if file is None:
+        return list(load_embedded_corpus()["validation"]["text"]), None
+    rows = load_rows(file, ("text",))
     texts: list[Any] = list(rows["text"])
     if "text_pair" in rows.column_names:
         texts = list(zip(texts, rows["text_pair"], strict=True))

@@ -130,10 +130,10 @@ def wave_cost(config: WaveConfig, batch_size: int, length: int) -> Cost:
 
 def wave_layer(config: WaveConfig, layer_idx: int, tokens: int) -> Cost:
     """`WaveLayer`."""
-    width, inner_width, kernel_size = config.hidden_size, config.intermediate_size, config.local_kernel_size
+    width, inner_width = config.hidden_size, config.intermediate_size
     parts = [
         layer_norm(tokens, width) if layer_idx > 0 else Cost(),
-        local_kernel(tokens, width, kernel_size) if kernel_size else Cost(),
+        local_kernel(config, tokens) if config.local_kernel_size else Cost(),
         wave_mixer(config, config.layer_operation(layer_idx), tokens),
         dropout(tokens, width, config.hidden_dropout_prob),
     ]
@@ -146,9 +146,11 @@ def wave_layer(config: WaveConfig, layer_idx: int, tokens: int) -> Cost:
     return total(parts)
 
 
-def local_kernel(tokens: int, width: int, kernel_size: int) -> Cost:
-    """`WaveLocalKernel`: a depthwise convolution, which keeps its input."""
-    return Cost(kernel_size * width, 2 * tokens * kernel_size * width) + kept(tokens, width)
+def local_kernel(config: WaveConfig, tokens: int) -> Cost:
+    """`WaveLocalKernel`: a convolution without a bias, which keeps its input."""
+    width, kernel_size = config.hidden_size, config.local_kernel_size or 0
+    weights = kernel_size * width * (width // (config.local_kernel_groups or width))
+    return Cost(weights, 2 * tokens * weights) + kept(tokens, width)
 
 
 def wave_mixer(config: WaveConfig, operation: str, tokens: int) -> Cost:
