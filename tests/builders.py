@@ -1,5 +1,7 @@
 """What the tests build on: networks and texts that are small, random and always the same."""
 
+import csv
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,12 +10,15 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 
-from wave_hf import WaveConfig, WaveForSequenceClassification, WavePreTrainedModel
+from wave_hf import WaveConfig, WaveForSequenceClassification, WavePreTrainedModel, train_tokenizer
 
 VOCAB_SIZE = 32
 OPERATIONS = ["modulation", "interference"]
 READOUTS = ["cartesian", "real", "magnitude"]
 POOLINGS = ["mean", "max", "cls"]
+
+TEXTS = ["one wave and two waves", "an ocean of waves", "one ocean, two oceans", "wave", "two"]
+LABELS = ["sea", "land", "air"]
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["the", "surf", "was", "not", "bad", "just", "long", "##er", ",", "."]
@@ -75,6 +80,27 @@ def tiny_model(
         for parameter in model.parameters():
             parameter.normal_(std=0.5)
     return model.eval()
+
+
+def save_classifier(
+    folder: Path, model_class: type[WavePreTrainedModel] = WaveForSequenceClassification, **fields: Any
+) -> WavePreTrainedModel:
+    """Save a network and its tokenizer for `TEXTS` and `LABELS`."""
+    tokenizer = train_tokenizer(TEXTS * 2)
+    id2label = dict(enumerate(LABELS))
+    model = tiny_model(model_class=model_class, vocab_size=len(tokenizer), id2label=id2label, **fields)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model
+
+
+def write_rows(file: Path, **columns: list[Any]) -> str:
+    """Write a csv file of these columns and return its name."""
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return str(file)
 
 
 def random_ids(*shape: int, seed: int = 0) -> torch.Tensor:

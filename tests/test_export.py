@@ -1,6 +1,5 @@
 """Exported classifiers: the same logits, folders that are whole and self-contained, and clear refusals."""
 
-import csv
 import json
 import re
 import subprocess
@@ -13,11 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import ALL_PARTS, random_ids, tiny_model
+from builders import ALL_PARTS, TEXTS, random_ids, save_classifier, tiny_model, write_rows
 from numpy.testing import assert_allclose
-from transformers import BertConfig, BertForSequenceClassification, pipeline
-
-from wave_hf import WaveForSequenceClassification, WaveModel, train_tokenizer
+from transformers import pipeline
 
 # transformers before 5.23 has no exporters, and the extra `export` may not be installed.
 pytest.importorskip("transformers.exporters.exporter_onnx")
@@ -28,8 +25,6 @@ onnxruntime = pytest.importorskip("onnxruntime")
 from wave_hf.export import export, main, quantize, to_onnx  # noqa: E402
 
 README = Path(__file__).parents[1] / "README.md"
-TEXTS = ["one wave and two waves", "an ocean of waves", "one ocean, two oceans", "wave", "two"]
-LABELS = ["sea", "land", "air"]
 FILES = ["SHA256SUMS", "config.json", "model.onnx", "report.json", "tokenizer.json", "tokenizer_config.json"]
 
 NETWORKS = {
@@ -44,23 +39,6 @@ NETWORKS = {
     "real part, maximum, factorized": {"readout": "real", "pooling": "max", "embedding_size": 4, "num_labels": 1},
     "pairs read separately": ALL_PARTS | {"pair_encoding": "separate", "residual": False},
 }
-
-
-def save(folder, model_class=WaveForSequenceClassification, **fields):
-    tokenizer = train_tokenizer(TEXTS * 2)
-    id2label = dict(enumerate(LABELS))
-    model = tiny_model(model_class=model_class, vocab_size=len(tokenizer), id2label=id2label, **fields)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return model
-
-
-def write_rows(file, **columns):
-    with file.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-    return str(file)
 
 
 @cache
@@ -79,7 +57,7 @@ def run(program, tmp_path, **inputs):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
-    save(folder)
+    save_classifier(folder)
     return folder
 
 
@@ -126,33 +104,8 @@ class TestRefusals:
             export(str(checkpoint), tmp_path)
         assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
-    def test_other_architecture(self, tmp_path):
-        config = BertConfig(
-            vocab_size=8, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4
-        )
-        BertForSequenceClassification(config).save_pretrained(tmp_path)
-        self.refuse(
-            tmp_path, tmp_path, ValueError, "model_type of config.json is 'bert', but should be 'wave_network'"
-        )
-
-    def test_network_without_a_head(self, tmp_path):
-        save(tmp_path, model_class=WaveModel)
-        self.refuse(tmp_path, tmp_path, ValueError, r"weights lack classifier\.bias, classifier\.weight")
-
-    def test_no_tokenizer(self, tmp_path):
-        tiny_model().save_pretrained(tmp_path)
-        self.refuse(tmp_path, tmp_path, OSError, r"tokenizer\.json")
-
-    def test_tokenizer_larger_than_the_token_table(self, tmp_path):
-        save(tmp_path)
-        tiny_model(vocab_size=9).save_pretrained(tmp_path)
-        self.refuse(
-            tmp_path, tmp_path, ValueError, r"tokenizer\.json has ids up to \d+, but the token table only 9 rows"
-        )
-
-    def test_rows_without_texts(self, checkpoint, tmp_path):
-        file = write_rows(tmp_path / "rows.csv", sentence=TEXTS)
-        self.refuse(tmp_path, checkpoint, ValueError, r"rows\.csv should have a text", validation_file=file)
+    def test_folder_without_a_model(self, tmp_path):
+        self.refuse(tmp_path, tmp_path, OSError, r"config\.json")
 
     def test_labels_that_the_model_does_not_know(self, checkpoint, tmp_path):
         file = write_rows(tmp_path / "rows.csv", text=TEXTS, label=["sea"] * 4 + ["fire"])
@@ -161,7 +114,7 @@ class TestRefusals:
     @pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:200])])
     @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
     def test_command_line_ends_with_one_line(self, name, damage, tmp_path, monkeypatch):
-        save(tmp_path)
+        save_classifier(tmp_path)
         damage(tmp_path / name)
         monkeypatch.setattr(sys, "argv", ["export", str(tmp_path), str(tmp_path / "out")])
         with pytest.raises(SystemExit, match=f"^Export of {tmp_path}: [^\n]+$"):

@@ -100,7 +100,7 @@ def integrated_gradients(
     that ends where it began, at the same logit, has no such gap: look at `gap` before you trust the rest.
 
     Args:
-        model: Any sequence classifier of transformers that reads `inputs_embeds`. It is put in evaluation mode.
+        model: Any sequence classifier of transformers. It is put in evaluation mode.
         tokenizer: Its tokenizer.
         text: One text. It is not cut off, whatever its length.
         label: The logit that is divided among the tokens; `None` means the largest.
@@ -110,15 +110,19 @@ def integrated_gradients(
     """
     inputs = encode(model, tokenizer, text)
     model.eval()
-    table = cast(torch.Tensor, model.get_input_embeddings().weight).detach()
-    end = table[inputs["input_ids"]]
-    start = table.mean(dim=0).expand_as(end)
     with torch.no_grad():
-        baselines, logits = model(inputs_embeds=torch.cat((start, end))).logits
+        end = sum(table(inputs["input_ids"]) for table in embedding_tables(model))
+        start = cast(torch.Tensor, model.get_input_embeddings().weight).mean(dim=0).expand_as(end)
+        baselines, logits = compute_logits(model, inputs["input_ids"], torch.cat((start, end)))
     label = int(logits.argmax()) if label is None else label
     difference = (logits - baselines)[label]
     for num_points in POINTS:
-        gradient = mean_gradient(model, start, end, label, num_points)
+        points, weights = gauss_legendre(num_points, end)
+        gradient = torch.zeros_like(end)
+        for some_points, some_weights in zip(points.split(BATCH_SIZE), weights.split(BATCH_SIZE), strict=True):
+            embeddings = (start + some_points * (end - start)).requires_grad_()
+            logit = compute_logits(model, inputs["input_ids"], embeddings)[:, label].sum()
+            gradient += (some_weights * torch.autograd.grad(logit, embeddings)[0]).sum(dim=0)
         attributions = ((end - start) * gradient).sum(dim=-1)[0]
         gap = float(abs(attributions.sum() - difference) / abs(difference))
         if gap < MAX_GAP:
@@ -126,16 +130,25 @@ def integrated_gradients(
     return Attribution(inputs.tokens(), attributions, label, float(baselines[label]), float(logits[label]), gap)
 
 
-def mean_gradient(model: Any, start: torch.Tensor, end: torch.Tensor, label: int, num_points: int) -> torch.Tensor:
-    """Return the mean gradient of a logit between two texts, `(1, T, E)` as each of them."""
-    points, weights = (
-        torch.from_numpy(values).to(end).view(-1, 1, 1) for values in np.polynomial.legendre.leggauss(num_points)
-    )
-    mean = torch.zeros_like(end)
-    # From the interval [-1, 1], whose weights add up to 2, to [0, 1].
-    for point, weight in zip(((points + 1) / 2).split(BATCH_SIZE), (weights / 2).split(BATCH_SIZE), strict=True):
-        embeddings = (start + point * (end - start)).requires_grad_()
-        logit = model(inputs_embeds=embeddings).logits[:, label].sum()
-        (gradient,) = torch.autograd.grad(logit, embeddings)
-        mean += (weight * gradient).sum(dim=0, keepdim=True)
-    return mean
+def gauss_legendre(num_points: int, like: torch.Tensor) -> list[torch.Tensor]:
+    """Return the points between 0 and 1 that integrate best, and their weights: `(num_points, 1, 1)` each."""
+    points, weights = np.polynomial.legendre.leggauss(num_points)  # from -1 to 1
+    return [torch.from_numpy(values).to(like).view(-1, 1, 1) for values in ((points + 1) / 2, weights / 2)]
+
+
+def embedding_tables(model: PreTrainedModel) -> list[Any]:
+    """Return the token table and, if there is one, the table of pairs; a token's embedding is the sum of theirs."""
+    pairs = getattr(model.base_model, "embed_bigrams", None)
+    return [model.get_input_embeddings()] + ([] if pairs is None else [pairs])
+
+
+def compute_logits(model: Any, input_ids: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
+    """Return the logits `(N, num_labels)` for embeddings `(N, T, E)` in place of those of a text `(1, T)`."""
+    tokens, *others = embedding_tables(model)
+    hooks = [tokens.register_forward_hook(lambda *_: embeddings)]
+    hooks += [table.register_forward_hook(lambda *_: torch.zeros_like(embeddings)) for table in others]
+    try:
+        return model(input_ids.expand(len(embeddings), -1)).logits
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -13,18 +13,21 @@ class Independence(NamedTuple):
         cosines: The cosine of each pair of vectors, `(N (N - 1) / 2,)`.
         participation_ratio: How many dimensions the vectors make use of, between 1 and the smaller of D and N - 1:
             (sum of the eigenvalues of their covariance)^2 / sum of the squared eigenvalues. An effective rank.
+        dimensions: D.
     """
 
     correlations: torch.Tensor
     cosines: torch.Tensor
     participation_ratio: float
+    dimensions: int
 
     def summary(self) -> dict[str, float]:
-        """Return the mean absolute correlation, the mean absolute cosine and the participation ratio."""
+        """Return the mean absolute correlation and cosine, the participation ratio and the number of dimensions."""
         return {
             "mean_absolute_correlation": float(self.correlations.abs().mean()),
             "mean_absolute_cosine": float(self.cosines.abs().mean()),
             "participation_ratio": self.participation_ratio,
+            "dimensions": self.dimensions,
         }
 
 
@@ -51,6 +54,7 @@ def measure_independence(vectors: torch.Tensor) -> Independence:
         cosines=pairs(unit @ unit.T),
         # Of a symmetric matrix, the trace is the sum of the eigenvalues, and the squared norm that of their squares.
         participation_ratio=float(covariance.trace() ** 2 / covariance.square().sum()),
+        dimensions=vectors.shape[1],
     )
 
 

@@ -1,0 +1,96 @@
+"""What commands read is checked, and what they write is there as a whole or not at all."""
+
+import pytest
+import torch
+from builders import TEXTS, save_classifier, tiny_model, write_rows
+from transformers import BertConfig, BertForSequenceClassification
+
+from wave_hf import WaveModel
+from wave_hf.files import load_classifier, load_rows, new_folder
+
+
+class TestClassifiers:
+    def refuse(self, folder, error, message):
+        with pytest.raises(error, match=message):
+            load_classifier(str(folder))
+
+    def test_are_loaded_with_their_tokenizer_to_be_used(self, tmp_path):
+        saved = save_classifier(tmp_path)
+        model, tokenizer = load_classifier(str(tmp_path))
+        assert not model.training
+        torch.testing.assert_close(model.classifier.weight, saved.classifier.weight)
+        assert len(tokenizer) == model.config.vocab_size
+
+    def test_other_architecture(self, tmp_path):
+        config = BertConfig(
+            vocab_size=8, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4
+        )
+        BertForSequenceClassification(config).save_pretrained(tmp_path)
+        self.refuse(tmp_path, ValueError, "model_type of config.json is 'bert', but should be 'wave_network'")
+
+    def test_network_without_a_head(self, tmp_path):
+        save_classifier(tmp_path, model_class=WaveModel)
+        self.refuse(tmp_path, ValueError, r"weights lack classifier\.bias, classifier\.weight")
+
+    def test_no_tokenizer(self, tmp_path):
+        tiny_model().save_pretrained(tmp_path)
+        self.refuse(tmp_path, OSError, r"tokenizer\.json")
+
+    def test_tokenizer_larger_than_the_token_table(self, tmp_path):
+        save_classifier(tmp_path)
+        tiny_model(vocab_size=9).save_pretrained(tmp_path)
+        self.refuse(tmp_path, ValueError, r"tokenizer\.json has ids up to \d+, but the token table only 9 rows")
+
+
+class TestRows:
+    def test_are_read(self, tmp_path):
+        rows = load_rows(write_rows(tmp_path / "rows.csv", text=TEXTS, label=[1, 2, 3, 4, 5]), ("text", "label"))
+        assert list(rows["text"]) == TEXTS
+        assert list(rows["label"]) == [1, 2, 3, 4, 5]
+
+    def test_lack_a_column(self, tmp_path):
+        file = write_rows(tmp_path / "rows.csv", sentence=TEXTS)
+        with pytest.raises(ValueError, match=r"rows\.csv should have a text in each row, in a column named 'text'"):
+            load_rows(file, ("text",))
+
+    def test_lack_a_value(self, tmp_path):
+        file = write_rows(tmp_path / "rows.csv", text=TEXTS, label=["sea", "", "sea", "air", "sea"])
+        with pytest.raises(ValueError, match=r"rows\.csv should have a label in each row, in a column named 'label'"):
+            load_rows(file, ("text", "label"))
+
+    def test_other_files(self, tmp_path):
+        with pytest.raises(ValueError, match=r"rows\.txt is neither a \.csv nor a \.json file"):
+            load_rows("rows.txt", ("text",))
+        with pytest.raises(FileNotFoundError, match=r"rows\.json does not exist"):
+            load_rows(str(tmp_path / "rows.json"), ("text",))
+
+
+class TestNewFolder:
+    def test_appears_with_all_that_was_written(self, tmp_path):
+        for folder in (tmp_path / "new", tmp_path / "not" / "there"):
+            with new_folder(folder) as unfinished:
+                (unfinished / "file").write_text("whole")
+                assert not folder.exists()
+            assert (folder / "file").read_text() == "whole"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "not"]
+
+    def test_may_be_there_if_it_is_empty(self, tmp_path):
+        with new_folder(tmp_path) as unfinished:
+            (unfinished / "file").touch()
+        assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+    def test_is_not_there_if_the_work_fails(self, tmp_path):
+        def fail():
+            with new_folder(tmp_path / "new") as unfinished:
+                (unfinished / "file").write_text("half")
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            fail()
+        assert list(tmp_path.iterdir()) == []
+
+    def test_is_not_one_that_holds_files(self, tmp_path):
+        (tmp_path / "mine.txt").write_text("mine")
+        with pytest.raises(FileExistsError, match=f"{tmp_path} is not empty"), new_folder(tmp_path):
+            pass
+        assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
