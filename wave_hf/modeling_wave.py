@@ -12,13 +12,21 @@ This file and the configuration beside it are all that a saved model needs; `sav
 """
 
 import os
+import re
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import PreTrainedModel
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
@@ -30,6 +38,9 @@ from transformers.utils.output_capturing import capture_outputs
 from .configuration_wave import WaveConfig
 
 Wave = tuple[torch.Tensor, torch.Tensor]
+
+# Tells the G^2 of a whole text, `(B, 1, 2H)`, from the variants of a part of it, `(B, T, 2H)`.
+GlobalEnergy = Callable[[torch.Tensor], torch.Tensor]
 
 
 # Waves
@@ -100,7 +111,7 @@ class ImaginaryPart(torch.autograd.Function):
         return ratio.neg_().add_(total).mul_(x).to(x.dtype)
 
 
-def token2wave(x: torch.Tensor, mask: torch.Tensor | None = None) -> Wave:
+def token2wave(x: torch.Tensor, mask: torch.Tensor | None = None, global_energy: torch.Tensor | None = None) -> Wave:
     """Z_j = G exp(i alpha_j): turn each token into a wave (arXiv:2411.02674, complex vector token representation).
 
     The paper gives the phase as alpha = arctan2(sqrt(1 - (w/G)^2), w/G), so that cos(alpha) = w/G and
@@ -110,13 +121,17 @@ def token2wave(x: torch.Tensor, mask: torch.Tensor | None = None) -> Wave:
     Args:
         x: Tokens `(B, T, H)`, any floating dtype.
         mask: `(B, T)`, non-zero for the tokens that count; `None` counts all.
+        global_energy: G^2 `(B, 1, H)`, float32 at least, of the text that `x` is a part of; `None` means that `x` is
+            the whole.
 
     Returns:
         `(real, imag)`, both `(B, T, H)` in the dtype of `x`; a masked token has no real part. G^2 - w^2 is computed in
         float32 at least, and where it is 0 the gradient of `imag` is 0.
     """
     x = mask_tokens(x, mask)
-    return x, ImaginaryPart.apply(x)
+    if global_energy is None:
+        return x, ImaginaryPart.apply(x)
+    return x, square_root(global_energy - energy(x)).to(x.dtype)
 
 
 def wave_interference(wave: Wave, other: Wave) -> Wave:
@@ -241,6 +256,39 @@ def pool(hidden_states: torch.Tensor, mask: torch.Tensor | None, pooling: str) -
     return total / counted.sum(dim=1, keepdim=True).clamp(min=1)
 
 
+def pool_parts(pooled: torch.Tensor, counts: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Pool texts of which parts were pooled.
+
+    Args:
+        pooled: What `pool` made of P successive parts, `(B, P, H)`.
+        counts: The number of real tokens in each part, `(B, P)`.
+        pooling: As for `pool`.
+
+    Returns:
+        `(B, H)`, what `pool` makes of the whole texts.
+    """
+    if pooling == "mean":
+        counts = counts.to(pooled.dtype)
+        return (pooled * counts.unsqueeze(-1)).sum(dim=1) / counts.sum(dim=1, keepdim=True).clamp(min=1)
+    return pool(pooled, counts, pooling)
+
+
+def part_of_text(start: int, end: int, length: int, halo: int) -> tuple[slice, slice]:
+    """Tell what must be read to know the tokens from `start` to `end` of a text of `length` tokens.
+
+    Args:
+        start: The first token of the part.
+        end: One past its last.
+        length: Tokens of the text, at least 1.
+        halo: `WaveModel.halo`.
+
+    Returns:
+        The tokens to read, at least one, and which of these are the part.
+    """
+    first, last = max(min(start, length - 1) - halo, 0), min(end + halo, length)
+    return slice(first, last), slice(start - first, end - first)
+
+
 def side_masks(
     tokens: torch.Tensor, mask: torch.Tensor | None, token_type_ids: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -325,10 +373,17 @@ class WaveMixer(nn.Module):
         is_cartesian = config.readout == "cartesian"
         self.readout_proj = nn.Linear(2 * config.hidden_size, config.hidden_size) if is_cartesian else nn.Identity()
 
-    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        global_energy: GlobalEnergy | None = None,
+    ) -> torch.Tensor:
         # The bias makes masked tokens non-zero, so the mask comes after it.
-        first, second = mask_tokens(self.variants(hidden_states), attention_mask).chunk(2, dim=-1)
-        wave = self.combine(token2wave(first), token2wave(second))
+        variants = mask_tokens(self.variants(hidden_states), attention_mask)
+        first, second = variants.chunk(2, dim=-1)
+        energies = (None, None) if global_energy is None else global_energy(variants).chunk(2, dim=-1)
+        wave = self.combine(token2wave(first, None, energies[0]), token2wave(second, None, energies[1]))
         return self.readout_proj(readout(wave, self.readout_form))
 
 
@@ -358,19 +413,49 @@ class WaveLayer(GradientCheckpointingLayer):
             self.feed_forward = WaveFeedForward(config.hidden_size, config.intermediate_size)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Map `(B, T, H)` to `(B, T, H)`; `attention_mask` `(B, T)` is non-zero for real tokens."""
-        mixed = self.norm(hidden_states)
-        if self.local_kernel is not None:
-            mixed = self.local_kernel(mixed, attention_mask)
-        hidden_states = self.add(hidden_states, self.mixer(mixed, attention_mask))
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        global_energy: GlobalEnergy | None = None,
+    ) -> torch.Tensor:
+        """Run the layer.
+
+        Args:
+            hidden_states: `(B, T, H)`.
+            attention_mask: `(B, T)`, non-zero for real tokens; `None` means that all are.
+            global_energy: If the tokens are a part of a text, the function that tells the G^2 of the whole,
+                `(B, 1, 2H)` and float32 at least, when given the two variants of these tokens side by side,
+                `(B, T, 2H)`. `None` means that they are the whole text.
+
+        Returns:
+            `(B, T, H)`.
+        """
+        mixed = self.mixer(self.read_neighbours(hidden_states, attention_mask), attention_mask, global_energy)
+        hidden_states = self.add(hidden_states, mixed)
         if self.feed_forward is not None:
             hidden_states = self.add(hidden_states, self.feed_forward(self.feed_forward_norm(hidden_states)))
         return hidden_states
 
+    def read_neighbours(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Prepare what the mixer reads."""
+        hidden_states = self.norm(hidden_states)
+        return hidden_states if self.local_kernel is None else self.local_kernel(hidden_states, attention_mask)
+
     def add(self, hidden_states: torch.Tensor, update: torch.Tensor) -> torch.Tensor:
         update = self.dropout(update)
         return hidden_states + update if self.residual else update
+
+
+class WavePooler(nn.Module):
+    """Reduce the real tokens of each text to one vector: `(B, T, H)` to `(B, H)`."""
+
+    def __init__(self, config: WaveConfig):
+        super().__init__()
+        self.pooling = config.pooling
+
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        return pool(hidden_states, attention_mask, self.pooling)
 
 
 def find_damaged_weights(folder_or_repository: str | os.PathLike, **kwargs: Any) -> Path:
@@ -442,17 +527,19 @@ class WaveModel(WavePreTrainedModel):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.layers = nn.ModuleList([WaveLayer(config, layer_idx) for layer_idx in range(config.num_hidden_layers)])
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.pooler = WavePooler(config)
         self.gradient_checkpointing = False
         self.post_init()
 
     @merge_with_config_defaults
     @capture_outputs
-    def forward(
+    def forward(  # type: ignore[misc] # newer TransformersKwargs have position_ids, too
         self,
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.LongTensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Run the network.
@@ -461,6 +548,8 @@ class WaveModel(WavePreTrainedModel):
             input_ids: Token ids `(B, T)`, int64.
             attention_mask: `(B, T)`, 1 for real tokens, 0 for padding; `None` means that all are real.
             token_type_ids: Token types `(B, T)`, int64; `None` means zeros. Ignored without a token type table.
+            position_ids: Places of the tokens in their texts, `(B, T)` or `(1, T)`, int64; `None` counts the real
+                tokens. Ignored without a position table.
             inputs_embeds: `get_input_embeddings()(input_ids)`, in place of `input_ids`: `(B, T, E)` with E the
                 `embedding_size` of the config or else its `hidden_size`.
             **kwargs: `output_hidden_states`, `return_dict`.
@@ -488,12 +577,12 @@ class WaveModel(WavePreTrainedModel):
         elif attention_mask is not None:
             # Unlike a product, this also silences padding that is infinite or not a number.
             inputs_embeds = torch.where(attention_mask.unsqueeze(-1) != 0, inputs_embeds, 0.0)
-        hidden_states = self.embed(inputs_embeds, attention_mask, token_type_ids)
+        hidden_states = self.embed(inputs_embeds, attention_mask, token_type_ids, position_ids)
         for layer in self.layers:
             hidden_states = layer(hidden_states, attention_mask)
         hidden_states = self.norm(hidden_states)
         return BaseModelOutputWithPooling(
-            last_hidden_state=hidden_states, pooler_output=pool(hidden_states, attention_mask, self.config.pooling)
+            last_hidden_state=hidden_states, pooler_output=self.pooler(hidden_states, attention_mask)
         )
 
     def look_up(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -512,24 +601,200 @@ class WaveModel(WavePreTrainedModel):
         inputs_embeds: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Add positions and token types, where the network has them, and widen to `(B, T, H)`."""
         if self.embed_positions is not None:
-            inputs_embeds = inputs_embeds + self.embed_positions(self.position_ids(inputs_embeds, attention_mask))
+            if position_ids is None:
+                position_ids = self.position_ids(inputs_embeds, attention_mask)
+            inputs_embeds = inputs_embeds + self.embed_positions(position_ids)
         if self.embed_token_types is not None:
             if token_type_ids is None:
                 token_type_ids = inputs_embeds.new_zeros(inputs_embeds.shape[:2], dtype=torch.long)
             inputs_embeds = inputs_embeds + self.embed_token_types(token_type_ids)
         return self.dropout(self.embed_proj(inputs_embeds))
 
-    def position_ids(self, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+    def position_ids(self, tokens: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Count the real tokens of each text from 0, so that padding moves none: `(B, T)`."""
-        length, limit = inputs_embeds.shape[1], self.config.max_position_embeddings
+        length = tokens.shape[1]
+        self.check_length(length)
+        if attention_mask is None:
+            return torch.arange(length, device=tokens.device).unsqueeze(0)
+        return ((attention_mask != 0).cumsum(dim=1) - 1).clamp(min=0)
+
+    def check_length(self, length: int) -> None:
+        """Raise ValueError if the position table is too short for texts of so many tokens."""
+        limit = self.config.max_position_embeddings
         if limit is not None and length > limit:
             raise ValueError(f"The texts have {length} tokens, but max_position_embeddings allows at most {limit}.")
-        if attention_mask is None:
-            return torch.arange(length, device=inputs_embeds.device).unsqueeze(0)
-        return ((attention_mask != 0).cumsum(dim=1) - 1).clamp(min=0)
+
+    @property
+    def halo(self) -> int:
+        """How many tokens to either side of each are read by the local kernels of all layers and the table of pairs."""
+        kernels = len(self.layers) * ((self.config.local_kernel_size or 1) // 2)
+        return kernels + (self.embed_bigrams is not None)
+
+
+# Texts of any length
+
+
+class TokenFile:
+    """The token ids of one text, 4 bytes each, in a temporary file that goes with this object.
+
+    Args:
+        chunks: The ids in order: tensors, arrays or lists of integers.
+
+    Raises:
+        TypeError: The chunks hold other numbers.
+    """
+
+    def __init__(self, chunks: Iterable[Any]):
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 (backward reads it once more)
+        weakref.finalize(self, self.file.close)
+        for chunk in chunks:
+            ids = torch.as_tensor(chunk).flatten()
+            if ids.is_floating_point() and ids.numel():
+                raise TypeError(f"document has chunks of {ids.dtype}, but should have text or integers.")
+            # An id that does not fit becomes one that is in no table.
+            self.file.write(ids.clamp(-1, 2**31 - 1).to("cpu", torch.int32).numpy().tobytes())
+        self.length = self.file.tell() // 4
+
+    def __getitem__(self, tokens: slice) -> torch.Tensor:
+        """Return the ids `(1, T)`, int64, of the tokens from `start` to `stop`, one at least."""
+        self.file.seek(4 * tokens.start)
+        ids = bytearray(self.file.read(4 * (tokens.stop - tokens.start)))
+        return torch.frombuffer(ids, dtype=torch.int32).long().unsqueeze(0)
+
+
+def read_chunks(document: Any) -> Iterator[Any]:
+    """Read a document piece by piece; see `WaveForSequenceClassification.classify_stream`."""
+    if isinstance(document, str | os.PathLike):
+        with open(document, encoding="utf-8") as file:
+            yield from iter(partial(file.read, 2**16), "")
+    else:
+        yield from document() if callable(document) else document
+
+
+def cut_at_white_space(chunks: Iterable[str]) -> Iterator[str]:
+    """Cut a text anew so that no word is cut: white space stands before the word that follows it."""
+    rest = ""
+    for chunk in chunks:
+        rest += chunk
+        if words := re.fullmatch(r"(.+)([ \t\n\r]\S.*)", rest, re.DOTALL):
+            text, rest = words.groups()
+            yield text
+    yield rest
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """Return the ids that a tokenizer puts before and after a text."""
+    encoded = tokenizer("a", return_special_tokens_mask=True)
+    ids, is_special = encoded["input_ids"], encoded["special_tokens_mask"]
+    return ids[: is_special.index(0)], ids[len(ids) - is_special[::-1].index(0) :]
+
+
+def tokenize_document(document: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> TokenFile:
+    """Store the token ids of a document; see `WaveForSequenceClassification.classify_stream`."""
+    chunks = read_chunks(document)
+    first: Any = next(chunks, [])
+    chunks = chain([first], chunks)
+    before: list[int] = []
+    after: list[int] = []
+    if isinstance(first, str):
+        if tokenizer is None:
+            raise ValueError("tokenizer is None, but should be the model's own to read a document of text.")
+        before, after = special_tokens(tokenizer)
+        texts = cut_at_white_space(chunks)
+        chunks = (tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in texts)
+    tokens = TokenFile(chain([before], chunks, [after]))
+    if tokens.length == len(before) + len(after):
+        raise ValueError("document is empty, but should have one token at least.")
+    return tokens
+
+
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Run a module without dropout, and leave it in the mode it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+class WaveStream:
+    """A text that the network reads window by window, in eval mode and in memory that does not grow with its length.
+
+    The tokens of a text meet only in sums over all of them. So each layer takes one pass over the text to add up its
+    G^2, for which the layers before it, whose G^2 is known by then, are computed anew; the last pass pools. Backward,
+    if it is asked for, computes each window once more instead of keeping it.
+
+    Args:
+        model: The network.
+        tokens: The text.
+        window_size: Tokens that are computed at a time.
+    """
+
+    def __init__(self, model: WaveModel, tokens: TokenFile, window_size: int):
+        model.check_length(tokens.length)
+        self.model = model
+        self.tokens = tokens
+        self.window_size = window_size
+
+    def pool(self) -> torch.Tensor:
+        """Return the `pooler_output` of the whole text, `(1, H)`, in float64 on the CPU."""
+        energies: tuple[torch.Tensor, ...] = ()
+        for _ in self.model.layers:
+            total = torch.zeros(())
+            for part, _ in self.read(self.next_energy, energies):
+                total = total + part
+            energies += (total,)
+        pooled, count = torch.zeros(1, self.model.config.hidden_size, dtype=torch.float64), 0
+        for part, size in self.read(self.pool_part, energies):
+            counts = torch.tensor([[count, size]])
+            pooled = pool_parts(torch.stack((pooled, part), dim=1), counts, self.model.config.pooling)
+            count += size
+        return pooled
+
+    def read(self, function: Callable, energies: tuple[torch.Tensor, ...]) -> Iterator[tuple[torch.Tensor, int]]:
+        """Yield what `function` makes of each window, in float64 on the CPU, and the tokens of that window."""
+        length, halo = self.tokens.length, self.model.halo
+        for start in range(0, length, self.window_size):
+            end = min(start + self.window_size, length)
+            window = part_of_text(start, end, length, halo)
+            # The reentrant form leaves one node a window behind instead of a graph, and needs one input with gradient.
+            anchor = torch.zeros((), requires_grad=True)
+            part = checkpoint(function, *window, anchor, *energies, use_reentrant=True, preserve_rng_state=False)
+            yield part.to("cpu", torch.float64), end - start
+
+    def next_energy(self, read: slice, own: slice, _: torch.Tensor, *energies: torch.Tensor) -> torch.Tensor:
+        """Return a window's share of the G^2 of the first layer whose G^2 is not known, `(1, 1, 2H)`."""
+        with eval_mode(self.model):
+            layer: Any = self.model.layers[len(energies)]
+            variants = layer.mixer.variants(layer.read_neighbours(self.hidden_states(read, energies)))
+            return energy(variants[:, own]).sum(dim=1, keepdim=True)
+
+    def pool_part(self, read: slice, own: slice, _: torch.Tensor, *energies: torch.Tensor) -> torch.Tensor:
+        """Pool the tokens of a window, `(1, H)`, once the G^2 of all layers are known."""
+        with eval_mode(self.model):
+            return self.model.pooler(self.model.norm(self.hidden_states(read, energies))[:, own])
+
+    def hidden_states(self, read: slice, energies: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Run the layers whose G^2 is known over the tokens to `read`."""
+        device = self.model.device
+        position_ids = torch.arange(read.start, read.stop, device=device).unsqueeze(0)
+        hidden_states = self.model.look_up(self.tokens[read].to(device))  # type: ignore[arg-type]
+        hidden_states = self.model.embed(hidden_states, position_ids=position_ids)
+        for layer, known in zip(self.model.layers, energies, strict=False):
+            hidden_states = layer(hidden_states, None, partial(in_precision_of, known))
+        return hidden_states
+
+
+def in_precision_of(global_energy: torch.Tensor, variants: torch.Tensor) -> torch.Tensor:
+    """Return a G^2 as `token2wave` wants it for these variants."""
+    return global_energy.to(variants.device, torch.promote_types(variants.dtype, torch.float32))
 
 
 class WaveForSequenceClassification(WavePreTrainedModel):
@@ -588,6 +853,50 @@ class WaveForSequenceClassification(WavePreTrainedModel):
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+
+    def classify_stream(
+        self,
+        document: str | os.PathLike | Iterable | Callable[[], Iterable],
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        labels: torch.Tensor | None = None,
+        window_size: int = 4096,
+    ) -> SequenceClassifierOutput:
+        """Classify one text of any length in constant memory, exactly: the logits are those of one forward pass.
+
+        The token ids are written to a temporary file, 4 bytes each, and read once a layer and once more for pooling.
+        The network is in eval mode meanwhile. With `labels` and gradients enabled, `loss.backward()` gives the
+        gradients of one forward pass without dropout; it computes each window anew instead of keeping it.
+
+        Args:
+            document: The path of a text file in UTF-8; or the chunks of the text in order, as any iterable or a
+                function that returns one. Chunks are strings, which are put together and may be cut anywhere, or
+                token ids, which are used as they are. A text at hand is `[text]`.
+            tokenizer: The model's tokenizer, which text needs. It is given the text in pieces cut before white space,
+                and its special tokens are added to the whole: exact if it splits at white space first, as BERT's does.
+            labels: As for `forward`, for one text.
+            window_size: Tokens that are computed at a time, beside those that local kernels read around them.
+
+        Returns:
+            `logits` `(1, num_labels)` and, if asked for, `loss`.
+
+        Raises:
+            ValueError: The document is empty, text comes without a tokenizer, `window_size` is below 1, or there are
+                more tokens than the position table has rows.
+            TypeError: A chunk is neither text nor integers.
+            IndexError: The token table has no row for one of the ids.
+        """
+        if window_size < 1:
+            raise ValueError(f"window_size is {window_size}, but should be at least 1.")
+        tokens = tokenize_document(document, tokenizer)
+        with torch.set_grad_enabled(labels is not None and torch.is_grad_enabled()):
+            pooled = WaveStream(self.wave, tokens, window_size).pool().to(self.device, self.dtype)
+            if self.is_separate:
+                pooled = compare(pooled, torch.zeros_like(pooled))  # there is no second side
+            logits = self.classifier(pooled)
+            loss = None
+            if labels is not None:
+                loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
 __all__ = [

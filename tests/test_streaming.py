@@ -1,0 +1,210 @@
+"""Tests of texts that are read window by window: nothing tells that from one forward pass but the memory it takes."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from builders import ALL_PARTS, VOCAB_SIZE, configs, random_ids, tiny_model
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from wave_hf import WaveForSequenceClassification, WaveLayer, token2wave, train_tokenizer
+
+TEXT = "Tokens of a text\nare waves;\t\twaves meet, naïve  ones too.\r\n\n Their sum is 東京 all they share: no-thing!"
+LONG = {
+    "local_kernel_size": st.sampled_from([None, 1, 3, 5]),
+    "local_kernel_groups": st.sampled_from([None, 1, 2]),
+    "max_position_embeddings": st.sampled_from([None, 64]),
+    "num_hidden_layers": st.sampled_from([1, 2, 4]),
+}
+# Prints by how many MB a text of so many tokens raises the peak memory of the process.
+PEAK_MEMORY = """
+import resource, sys
+import torch
+from wave_hf import WaveConfig, WaveForSequenceClassification
+
+tokens, labels = int(sys.argv[1]), torch.tensor([1]) if sys.argv[2] == 'training' else None
+model = WaveForSequenceClassification(WaveConfig(vocab_size=1000, hidden_size=64, local_kernel_size=3))
+chunks = (torch.randint(1000, (1000,)) for _ in range(tokens // 1000))
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+idle = peak()
+output = model.classify_stream(chunks, labels=labels)
+if labels is not None:
+    output.loss.backward()
+print(peak() - idle)
+"""
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer([TEXT] * 4, vocab_size=90)
+
+
+@pytest.fixture(scope="module")
+def reader(tokenizer) -> WaveForSequenceClassification:
+    return tiny_model(**(ALL_PARTS | {"max_position_embeddings": None, "vocab_size": len(tokenizer)}))
+
+
+@st.composite
+def cuts(draw, length: int) -> list[slice]:
+    """Draw a way to cut a text into chunks, some of which may be empty."""
+    places = sorted(draw(st.lists(st.integers(0, length), max_size=5)))
+    return [slice(start, end) for start, end in zip([0, *places], [*places, length], strict=True)]
+
+
+def gradients(model, loss) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+
+class TestLogits:
+    # Where one token has nearly the whole energy of a text, the difference of the two loses half of the digits.
+    @pytest.mark.parametrize(("dtype", "shortest", "tolerance"), [(torch.float64, 1, 1e-6), (torch.float32, 24, 1e-4)])
+    @given(config=configs(**LONG), window_size=st.integers(1, 70), data=st.data())
+    def test_are_those_of_one_forward_pass(self, dtype, shortest, tolerance, config, window_size, data):
+        length = data.draw(st.integers(shortest, 64))
+        model = tiny_model(config).to(dtype)
+        ids = random_ids(1, length, seed=length)
+        with torch.no_grad():
+            expected = model(input_ids=ids).logits
+        chunks = [ids[0, part] for part in data.draw(cuts(length))]
+        logits = model.classify_stream(chunks, window_size=window_size).logits
+        assert_close(logits, expected, atol=tolerance * expected.abs().max().item(), rtol=tolerance)
+
+    def test_are_close_in_bfloat16(self):
+        model, ids = tiny_model(local_kernel_size=3).bfloat16(), random_ids(1, 60)
+        with torch.no_grad():
+            expected = model(input_ids=ids).logits
+        logits = model.classify_stream([ids], window_size=16).logits
+        assert logits.dtype == torch.bfloat16
+        assert_close(logits, expected, atol=3e-2, rtol=3e-2)
+
+    def test_hold_for_many_tokens(self):
+        model, ids = tiny_model(local_kernel_size=3, residual=True, num_hidden_layers=2), random_ids(1, 50_000)
+        with torch.no_grad():
+            expected = model(input_ids=ids).logits
+        assert_close(model.classify_stream([ids]).logits, expected, atol=0, rtol=1e-4)
+
+    def test_ignore_the_mode_of_the_model_and_leave_it(self):
+        model, ids = tiny_model(hidden_dropout_prob=0.5, token_dropout_prob=0.5), random_ids(1, 20)
+        expected = model.classify_stream([ids]).logits
+        assert not expected.requires_grad
+        model.train()
+        model.wave.layers.eval()
+        assert_close(model.classify_stream([ids]).logits, expected, atol=0, rtol=0)
+        assert model.training
+        assert model.wave.training
+        assert not model.wave.layers.training
+
+
+class TestTraining:
+    @given(config=configs(**LONG), window_size=st.integers(1, 40), length=st.integers(1, 40))
+    def test_gradients_are_those_of_one_forward_pass(self, config, window_size, length):
+        model, ids, labels = tiny_model(config).double(), random_ids(1, length, seed=length), torch.tensor([1])
+        loss = model(input_ids=ids, labels=labels).loss
+        streamed = model.train().classify_stream([ids], labels=labels, window_size=window_size).loss
+        assert_close(streamed, loss, atol=1e-6, rtol=1e-6)
+        expected = gradients(model.eval(), loss)
+        largest = max(gradient.abs().max().item() for gradient in expected.values())
+        assert_close(gradients(model, streamed), expected, atol=1e-6 * max(largest, 1), rtol=1e-6)
+
+
+class TestDocuments:
+    """Each is classified as the same text is in one piece."""
+
+    @pytest.fixture
+    def expected(self, reader, tokenizer) -> torch.Tensor:
+        with torch.no_grad():
+            return reader(**tokenizer(TEXT, return_tensors="pt")).logits
+
+    def test_text_may_be_cut_anywhere(self, reader, tokenizer, expected):
+        for size in (1, 2, 5, len(TEXT)):
+            chunks = [TEXT[start : start + size] for start in range(0, len(TEXT), size)]
+            logits = reader.classify_stream(chunks, tokenizer, window_size=4).logits
+            assert_close(logits, expected, atol=1e-5, rtol=1e-4)
+
+    @pytest.mark.parametrize("as_path", [str, lambda path: path])
+    def test_file(self, reader, tokenizer, tmp_path, as_path):
+        path = tmp_path / "text.txt"
+        path.write_text(TEXT * 2_000, encoding="utf-8")  # more than is read at a time
+        with torch.no_grad():
+            expected = reader(**tokenizer(path.read_text(encoding="utf-8"), return_tensors="pt")).logits
+        assert_close(reader.classify_stream(as_path(path), tokenizer).logits, expected, atol=1e-5, rtol=1e-4)
+
+    @pytest.mark.parametrize(
+        "as_document",
+        [
+            lambda ids: iter([ids[:5], ids[5:]]),
+            lambda ids: lambda: iter([ids]),
+            lambda ids: ids,
+            lambda ids: torch.tensor(ids),
+            lambda ids: torch.tensor([ids]),
+            lambda ids: [torch.tensor(ids, dtype=torch.int32).numpy(), []],
+        ],
+        ids=["iterator", "function", "list", "vector", "row", "array"],
+    )
+    def test_token_ids(self, reader, tokenizer, expected, as_document):
+        logits = reader.classify_stream(as_document(tokenizer(TEXT)["input_ids"]), window_size=7).logits
+        assert_close(logits, expected, atol=1e-5, rtol=1e-4)
+
+
+class TestErrors:
+    def test_of_the_chunks_pass_through(self, reader):
+        def chunks():
+            yield [1, 2, 3]
+            raise ConnectionError("gone")
+
+        with pytest.raises(ConnectionError, match="gone"):
+            reader.classify_stream(chunks)
+
+    @pytest.mark.parametrize("document", [[], [[]], iter([]), [""], [" \n", ""]], ids=repr)
+    def test_empty_document(self, reader, tokenizer, document):
+        with pytest.raises(ValueError, match="document is empty"):
+            reader.classify_stream(document, tokenizer)
+
+    def test_text_without_tokenizer(self, reader):
+        with pytest.raises(ValueError, match="tokenizer is None"):
+            reader.classify_stream([TEXT])
+
+    def test_numbers_that_are_no_ids(self, reader):
+        with pytest.raises(TypeError, match=r"chunks of torch\.float32"):
+            reader.classify_stream([[1.0, 2.0]])
+
+    @pytest.mark.parametrize("token", [-1, VOCAB_SIZE, 2**32])
+    def test_ids_beyond_the_table(self, token):
+        with pytest.raises(IndexError, match="vocab_size=32"):
+            tiny_model().classify_stream([[1, token]])
+
+    def test_more_tokens_than_positions(self):
+        with pytest.raises(ValueError, match="17 tokens, but max_position_embeddings allows at most 16"):
+            tiny_model(max_position_embeddings=16).classify_stream([random_ids(17)], window_size=4)
+
+    def test_window_without_tokens(self, reader):
+        with pytest.raises(ValueError, match="window_size is 0"):
+            reader.classify_stream([[1]], window_size=0)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_text():
+    def peak(tokens: int, mode: str) -> float:
+        run = [sys.executable, "-c", PEAK_MEMORY, str(tokens), mode]
+        return float(subprocess.run(run, check=True, capture_output=True, text=True, timeout=300).stdout)
+
+    # The ids alone of the longer text would take 14 MB more than those of the shorter, as int64.
+    assert peak(2_000_000, "inference") < peak(200_000, "inference") + 8
+    # All hidden states of one layer would take 512 MB; what is left for backward is a node a window.
+    assert peak(2_000_000, "training") < 450
+
+
+def test_layer_runs_on_a_part_of_a_text_given_the_energy_of_the_whole():
+    layer = tiny_model(tiny_model().config).wave.layers[0]
+    assert isinstance(layer, WaveLayer)
+    text = torch.randn(2, 9, 8)
+    total = layer.mixer.variants(text).square().sum(dim=1, keepdim=True)
+    assert_close(layer(text[:, 3:5], global_energy=lambda variants: total), layer(text)[:, 3:5])
+    whole = token2wave(text)
+    part = token2wave(text[:, 3:5], global_energy=text.square().sum(dim=1, keepdim=True))
+    assert_close(part, tuple(side[:, 3:5] for side in whole))
