@@ -277,15 +277,16 @@ def part_of_text(start: int, end: int, length: int, halo: int) -> tuple[slice, s
     """Tell what must be read to know the tokens from `start` to `end` of a text of `length` tokens.
 
     Args:
-        start: The first token of the part.
-        end: One past its last.
-        length: Tokens of the text, at least 1.
+        start: The first token of the part, a token of the text.
+        end: One past its last; `start` if the part is empty.
+        length: Tokens of the text.
         halo: `WaveModel.halo`.
 
     Returns:
         The tokens to read, at least one, and which of these are the part.
     """
-    first, last = max(min(start, length - 1) - halo, 0), min(end + halo, length)
+    first = max(start - halo, 0)
+    last = max(min(end + halo, length), first + 1)
     return slice(first, last), slice(start - first, end - first)
 
 
@@ -630,7 +631,7 @@ class WaveModel(WavePreTrainedModel):
 
     @property
     def halo(self) -> int:
-        """How many tokens to either side of each are read by the local kernels of all layers and the table of pairs."""
+        """How many tokens to either side of each the table of pairs and the local kernels of all layers read."""
         kernels = len(self.layers) * ((self.config.local_kernel_size or 1) // 2)
         return kernels + (self.embed_bigrams is not None)
 
