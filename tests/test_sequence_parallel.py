@@ -1,11 +1,13 @@
 """Tests of texts whose tokens several processes share: together they compute what one process does."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import torch
@@ -152,6 +154,19 @@ def test_composes_with_data_parallelism(start):
     for process in start(4, "check_data_parallel"):
         _, errors = process.communicate(timeout=200)
         assert process.returncode == 0, errors
+
+
+@pytest.mark.slow
+def test_example_runs_as_told(tmp_path):
+    readme = Path(__file__).parents[1] / "examples" / "README.md"
+    (code,) = re.findall(r"```python\n([^`]*sequence_parallel.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "train_long.py").write_text(code, encoding="utf-8")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [sys.executable, *launcher, str(tmp_path / "train_long.py")]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True, timeout=200)
+    losses = re.findall(r"Loss (\d\.\d{3})", ended.stdout)
+    assert len(losses) == 2
+    assert losses[0] == losses[1] < "0.6"  # from about 0.69
 
 
 @pytest.mark.slow
