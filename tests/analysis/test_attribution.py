@@ -107,6 +107,12 @@ class TestIntegratedGradients:
         assert analysis.logit == pytest.approx(logits.max().item(), abs=1e-4)
         assert analysis.gap < 0.01
 
+    def test_text_beyond_the_position_table_is_refused(self):
+        size = {"vocab_size": 16, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+        model = BertForSequenceClassification(BertConfig(**size, max_position_embeddings=4))
+        with pytest.raises(ValueError, match="have 7 tokens, but max_position_embeddings allows at most 4"):
+            integrated_gradients(model, TOKENIZER, "the surf was not bad")
+
     def test_linear_model_gives_each_token_its_own_part(self):
         # The real part of an interference is linear, and so is all that follows but the norm, which is taken away.
         model = tiny_model(tiny_config(wave_operation="interference", readout="real"))

@@ -33,7 +33,7 @@ ACCURACIES = ["50%", "60%", "70%", "80%", "90%"]
 def inputs(tmp_path_factory):
     """A classifier, rows, and the config of a BERT."""
     folder = tmp_path_factory.mktemp("inputs")
-    save_classifier(folder / "waves", pooling="mean")
+    save_classifier(folder / "waves", max_position_embeddings=16)
     BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8).save_pretrained(
         folder / "bert"
     )
@@ -62,7 +62,7 @@ class TestReport:
         assert sorted(name for name, _ in figures) == FIGURES
         assert [int(number) for _, number in figures] == list(range(1, 9))
         assert "> one wave and two oceans" in text
-        assert "20 steps of 4 texts of at most 128 tokens" in text
+        assert "20 steps of 4 texts of 16 tokens at most" in text
         assert "36 training and 4 validation rows" in text
 
     def test_numbers_are_those_of_the_networks(self, folder):

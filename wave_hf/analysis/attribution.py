@@ -106,7 +106,8 @@ def integrated_gradients(
         label: The logit that is divided among the tokens; `None` means the largest.
 
     Raises:
-        ValueError: The tokenizer has more tokens than the model, or the text has none.
+        ValueError: The tokenizer has more tokens than the model, the text has none, or more than the model has
+            positions.
     """
     inputs = encode(model, tokenizer, text)
     model.eval()

@@ -122,14 +122,15 @@ def write_report(model_dir: str, args: AnalysisArguments) -> None:
         introduce(report, model_dir, args, rows, text)
         report_waves(report, model, tokenizer, text)
 
-        training = Training(tokenizer, rows, args.steps, args.batch_size, args.max_length, args.seed)
         networks = shapes(model.config, bert_config, rows)
+        limits = [getattr(config, "max_position_embeddings", None) or args.max_length for config in networks.values()]
+        training = Training(tokenizer, rows, args.steps, args.batch_size, min(args.max_length, *limits), args.seed)
         recorders = {name: GradientRecorder() for name in networks}
         runs = {}
         for name, config in tqdm(networks.items(), desc="Training networks from scratch"):
             learning_rate = args.bert_learning_rate if name == "BERT" else args.learning_rate
             runs[name] = train(config, training, learning_rate, [recorders[name]])
-        how = describe_training(args, rows)
+        how = describe_training(args, training)
 
         report_decision(report, {"the model": model, "BERT": runs["BERT"].model}, tokenizer, text)
         report_convergence(report, runs, how)
@@ -179,12 +180,14 @@ def shapes(wave: WaveConfig, bert: BertConfig, rows: DatasetDict) -> dict[str, P
     return networks
 
 
-def describe_training(args: AnalysisArguments, rows: DatasetDict) -> str:
+def describe_training(args: AnalysisArguments, training: Training) -> str:
     """Say how the networks were made, as the end of a caption."""
+    rows = training.rows
     return (
-        f"trained from scratch: {args.steps} steps of {args.batch_size} texts of at most {args.max_length} tokens, "
-        f"the same for all; AdamW with a learning rate of {args.learning_rate:g} (BERT: {args.bert_learning_rate:g}); "
-        f"seed {args.seed}; {len(rows['train']):,} training and {len(rows['validation']):,} validation rows."
+        f"trained from scratch: {training.steps} steps of {training.batch_size} texts of {training.max_length} tokens "
+        f"at most, the same for all; AdamW with a learning rate of {args.learning_rate:g} (BERT: "
+        f"{args.bert_learning_rate:g}); seed {training.seed}; {len(rows['train']):,} training and "
+        f"{len(rows['validation']):,} validation rows."
     )
 
 

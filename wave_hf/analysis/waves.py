@@ -39,8 +39,9 @@ def waves(model: WavePreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: 
         text: One text. It is not cut off, whatever its length.
 
     Raises:
-        ValueError: The model is another one, the tokenizer has more tokens than the model, or the text has fewer than
-            two: a token alone is its own magnitude, G = |w|, and its phase only a sign.
+        ValueError: The model is another one, the tokenizer has more tokens than the model, or the text has more than
+            the model has positions, or fewer than two: a token alone is its own magnitude, G = |w|, and its phase only
+            a sign.
     """
     if not isinstance(model, WavePreTrainedModel):
         raise ValueError(f"model is a {type(model).__name__}, but should be a Wave Network: no other has waves.")
