@@ -144,7 +144,7 @@ class TestPadding:
     @pytest.mark.parametrize("dtype", [torch.long, torch.bool, torch.float])
     @pytest.mark.parametrize("pooling", POOLINGS)
     def test_no_mask_means_that_all_tokens_are_real(self, pooling, dtype):
-        model = tiny_model(**ALL_PARTS, pooling=pooling)
+        model = tiny_model(**ALL_PARTS, bigram_vocab_size=16, pooling=pooling)
         input_ids = random_ids(2, 6)
         assert_close(model(input_ids).logits, model(input_ids, torch.ones(2, 6, dtype=dtype)).logits, **SAME)
 
@@ -501,7 +501,7 @@ class TestTransformations:
         assert model(torch.tensor([[VOCAB_SIZE + 2]])).logits.isfinite().all()
 
     @pytest.mark.skipif(Version("2.8") > TORCH, reason="torch 2.7 cannot trace the loss functions of transformers")
-    @pytest.mark.parametrize("parts", [{}, ALL_PARTS])
+    @pytest.mark.parametrize("parts", [{}, ALL_PARTS, {"bigram_vocab_size": 16}])
     def test_compiling_in_one_graph_changes_nothing(self, parts, mask):
         # The backend runs the graphs as they are: it is the capture of forward and backward that is ours to keep.
         model = tiny_model(**parts)
@@ -514,7 +514,7 @@ class TestTransformations:
         assert_close({name: parameter.grad for name, parameter in model.named_parameters()}, expected, **SAME)
 
     @pytest.mark.skipif(Version("2.10") > TORCH, reason="torch before 2.10 exports no autograd function of any length")
-    @pytest.mark.parametrize("parts", [{}, ALL_PARTS])
+    @pytest.mark.parametrize("parts", [{}, ALL_PARTS, {"bigram_vocab_size": 16}])
     def test_exported_program_takes_any_batch_and_length(self, parts, mask):
         model = tiny_model(**parts)
         inputs = {"input_ids": random_ids(2, 6), "attention_mask": mask}

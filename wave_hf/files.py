@@ -25,7 +25,10 @@ def load_classifier(model_dir: str) -> tuple[WaveForSequenceClassification, PreT
         ValueError: The folder does not hold a classifier of this kind, or its tokenizer has ids without a row in the
             token table.
     """
-    model_type = PreTrainedConfig.get_config_dict(model_dir)[0].get("model_type")
+    config, _ = PreTrainedConfig.get_config_dict(model_dir)
+    if not config:
+        raise FileNotFoundError(f"{model_dir} has no config.json: give the folder of a trained classifier.")
+    model_type = config.get("model_type")
     if model_type != WaveConfig.model_type:
         raise ValueError(
             f"{model_dir}: the model_type of config.json is {model_type!r}, but should be {WaveConfig.model_type!r}."

@@ -234,6 +234,11 @@ def is_first_token(mask: torch.Tensor) -> torch.Tensor:
     return is_real & (is_real.cumsum(dim=1) == 1)
 
 
+def shift(x: torch.Tensor) -> torch.Tensor:
+    """Move `x` `(B, T)` one token to the right, with 0 before the first."""
+    return nn.functional.pad(x, (1, 0))[:, :-1]
+
+
 def pool(hidden_states: torch.Tensor, mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
     """Reduce the real tokens of each text to one vector.
 
@@ -356,11 +361,10 @@ class WaveBigrams(nn.Embedding):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Map ids `(B, T)` to `(B, T, E)`: zeros at the first token, and where one token of a pair is masked."""
-        first, second = input_ids[:, :-1], input_ids[:, 1:]
-        pairs = super().forward((first * 1_000_003 + second * 7_919) % self.num_embeddings)
-        if attention_mask is not None:
-            pairs = mask_tokens(pairs, attention_mask[:, :-1] * attention_mask[:, 1:])
-        return nn.functional.pad(pairs, (0, 0, 1, 0))
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        rows = (shift(input_ids) * 1_000_003 + input_ids * 7_919) % self.num_embeddings
+        return mask_tokens(super().forward(rows), shift(attention_mask) * attention_mask)
 
 
 class WaveMixer(nn.Module):
