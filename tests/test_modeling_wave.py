@@ -504,6 +504,7 @@ class TestTransformations:
     @pytest.mark.parametrize("parts", [{}, ALL_PARTS, {"bigram_vocab_size": 16}])
     def test_compiling_in_one_graph_changes_nothing(self, parts, mask):
         # The backend runs the graphs as they are: it is the capture of forward and backward that is ours to keep.
+        torch.compiler.reset()  # the graphs of other networks count towards the limit of recompilations
         model = tiny_model(**parts)
         inputs = {"input_ids": random_ids(2, 6), "attention_mask": mask, "labels": torch.tensor([0, 1])}
         compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
