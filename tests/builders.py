@@ -54,7 +54,6 @@ def configs(**fields: st.SearchStrategy) -> st.SearchStrategy[WaveConfig]:
         "pair_encoding": st.sampled_from(["joint", "separate"]),
         "num_hidden_layers": st.sampled_from([1, 3]),
         "embedding_size": st.sampled_from([None, 4]),
-        "bigram_vocab_size": st.sampled_from([None, 16]),
         "intermediate_size": st.sampled_from([None, 12]),
         "local_kernel_size": st.sampled_from([None, 3]),
         "local_kernel_groups": st.sampled_from([None, 1]),

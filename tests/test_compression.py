@@ -113,10 +113,6 @@ class TestPruneVocabulary:
         with pytest.raises(ValueError, match=rf"vocab_size is {smallest - 1}, but should be at least {smallest}"):
             prune_vocabulary(model, tokenizer, TEXTS, smallest - 1)
 
-    def test_pairs_of_tokens_are_refused(self):
-        with pytest.raises(ValueError, match=r"model has a table of pairs of tokens \(bigram_vocab_size=16\)"):
-            prune_vocabulary(tiny_model(bigram_vocab_size=16), classifier()[1], TEXTS, 20)
-
     def test_other_kinds_of_tokenizer_are_refused(self):
         with pytest.raises(TypeError, match="GPT2Tokenizer, but should be a BertTokenizer"):
             prune_vocabulary(tiny_model(), GPT2Tokenizer(vocab={"a": 0}, merges=[]), TEXTS, 8)
@@ -139,7 +135,7 @@ class TestFactorizeEmbeddings:
         ids = torch.arange(20).view(4, 5)
         assert_close(factorized(ids).logits, model(ids).logits, atol=1e-4, rtol=1e-4)
 
-    @pytest.mark.parametrize("parts", [{}, ALL_PARTS, {"embedding_size": 6, "bigram_vocab_size": 16}])
+    @pytest.mark.parametrize("parts", [{}, ALL_PARTS])
     def test_wider_tables_are_closer(self, parts):
         model = tiny_model(**parts)
         ids = torch.arange(20).view(4, 5)

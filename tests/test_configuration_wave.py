@@ -17,7 +17,6 @@ UNUSUAL: dict[str, Any] = {
     "vocab_size": 100,
     "hidden_size": 16,
     "embedding_size": 4,
-    "bigram_vocab_size": 50,
     "num_hidden_layers": 2,
     "wave_operation": ["interference", "modulation"],
     "readout": "magnitude",
@@ -45,7 +44,7 @@ def test_defaults_are_the_single_layer_of_the_paper():
     assert size == (30522, 768, 1)
     assert (config.wave_operation, config.readout, config.pooling) == ("modulation", "cartesian", "mean")
     assert not config.residual
-    sizes = ("embedding_size", "bigram_vocab_size", "intermediate_size", "local_kernel_size", "type_vocab_size")
+    sizes = ("embedding_size", "intermediate_size", "local_kernel_size", "type_vocab_size")
     assert not any(getattr(config, part) for part in (*sizes, "max_position_embeddings"))
 
 
@@ -63,7 +62,6 @@ def test_fields_are_given_by_name():
         ("hidden_size", 32.0),
         ("num_hidden_layers", 0),
         ("embedding_size", 0),
-        ("bigram_vocab_size", 0),
         ("intermediate_size", 0),
         ("max_position_embeddings", 0),
         ("type_vocab_size", -1),

@@ -37,7 +37,6 @@ NETWORKS = {
         "problem_type": "multi_label_classification",
     },
     "real part, maximum, factorized": {"readout": "real", "pooling": "max", "embedding_size": 4, "num_labels": 1},
-    "pairs of tokens": {"bigram_vocab_size": 16},
     "pairs read separately": ALL_PARTS | {"pair_encoding": "separate", "residual": False},
 }
 

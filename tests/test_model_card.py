@@ -10,7 +10,7 @@ from builders import tiny_model
 from huggingface_hub import ModelCard, metadata_load
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
-from wave_hf.model_card import Evaluation, ModelCardTrainer, compare_cards, count_parameters, create_model_card, main
+from wave_hf.model_card import Evaluation, ModelCardTrainer, compare_cards, create_model_card, main
 
 CARDS = Path(__file__).parents[1] / "model_cards"
 EVALUATION = Evaluation("Three Topics", 40, {"accuracy": 0.75}, dataset_type="somebody/topics", dataset_config="small")
@@ -54,11 +54,6 @@ class TestMetadata:
         assert metadata["datasets"] == ["somebody/topics"]
         assert "wave-network" in metadata["tags"]
 
-    def test_counts_pairs_of_tokens_as_a_table_of_tokens(self):
-        without, with_pairs = count_parameters(tiny_model()), count_parameters(tiny_model(bigram_vocab_size=16))
-        assert with_pairs["parameters"] == without["parameters"] + 16 * 8
-        assert with_pairs["parameters_outside_token_table"] == without["parameters_outside_token_table"]
-
     def test_counts_parameters_inside_and_outside_the_token_table(self, metadata):
         model = tiny_model()
         assert metadata["parameters"] == sum(parameter.numel() for parameter in model.parameters())
@@ -89,7 +84,6 @@ class TestText:
         [
             ({}, "does not see the order of words", "text_pair"),
             ({"local_kernel_size": 5}, "within 5 tokens a layer", "does not see the order"),
-            ({"bigram_vocab_size": 16}, "within pairs of neighbouring tokens", "does not see the order"),
             ({"max_position_embeddings": 16}, "combined by modulation,", "order of words"),
             ({"wave_operation": "interference"}, "combined by interference,", "modulation"),
             ({"pair_encoding": "separate"}, "text_pair", "gives texts"),

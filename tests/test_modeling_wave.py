@@ -35,7 +35,7 @@ from builders import (
     tiny_config,
     tiny_model,
 )
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from packaging.version import Version
@@ -130,7 +130,7 @@ class TestPadding:
             alone = model(ids[None, is_real], token_type_ids=types[None, is_real]).logits
             assert_close(batched[row : row + 1], alone, **SAME)
 
-    @given(config=configs(bigram_vocab_size=st.none()), junk=st.sampled_from([1e30, torch.inf, -torch.inf, torch.nan]))
+    @given(config=configs(), junk=st.sampled_from([1e30, torch.inf, -torch.inf, torch.nan]))
     def test_no_embedding_under_the_mask_matters(self, config, junk):
         model = tiny_model(config)
         mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 0]])
@@ -144,7 +144,7 @@ class TestPadding:
     @pytest.mark.parametrize("dtype", [torch.long, torch.bool, torch.float])
     @pytest.mark.parametrize("pooling", POOLINGS)
     def test_no_mask_means_that_all_tokens_are_real(self, pooling, dtype):
-        model = tiny_model(**ALL_PARTS, bigram_vocab_size=16, pooling=pooling)
+        model = tiny_model(**ALL_PARTS, pooling=pooling)
         input_ids = random_ids(2, 6)
         assert_close(model(input_ids).logits, model(input_ids, torch.ones(2, 6, dtype=dtype)).logits, **SAME)
 
@@ -181,7 +181,7 @@ class TestPrecision:
         "a token of zeros": lambda tokens: tokens * (torch.arange(tokens.shape[1]) > 0).unsqueeze(-1),
         "nothing but zeros": torch.zeros_like,
     }
-    no_table = configs(embedding_size=st.none(), bigram_vocab_size=st.none())
+    no_table = configs(embedding_size=st.none())
     masks = arrays(np.int64, st.tuples(st.integers(1, 3), st.integers(1, 6)), elements=st.integers(0, 1))
     scales = st.sampled_from([1e-6, 1.0, 1e4]) | st.floats(1e-6, 1e4)
 
@@ -245,9 +245,7 @@ class TestTokenDropout:
         assert_close(model.train()(input_ids, mask).logits, expected, **SAME)
 
     @pytest.mark.parametrize("pooling", POOLINGS)
-    @pytest.mark.parametrize(
-        "part", [{}, {"local_kernel_size": 3}, {"bigram_vocab_size": 16}, {"max_position_embeddings": 5}]
-    )
+    @pytest.mark.parametrize("part", [{}, {"local_kernel_size": 3}, {"max_position_embeddings": 5}])
     @pytest.mark.parametrize("operation", OPERATIONS)
     def test_each_text_loses_tokens_of_its_own_as_if_they_were_masked(self, operation, part, pooling):
         model = tiny_model(wave_operation=operation, pooling=pooling, token_dropout_prob=0.4, **part)
@@ -268,7 +266,6 @@ class TestWordOrder:
         [
             ({}, False),
             ({"local_kernel_size": 3}, True),
-            ({"bigram_vocab_size": 1000}, True),
             ({"max_position_embeddings": 6}, True),
         ],
     )
@@ -285,12 +282,6 @@ class TestWordOrder:
         tokens = torch.zeros(1, 2, 8)
         tokens[0, 1, 0] = 1
         assert kernel(tokens)[0, 0].nonzero().flatten().tolist() == reached
-
-    def test_pairs_that_training_has_not_seen_say_nothing(self):
-        torch.manual_seed(0)
-        model = WaveModel(tiny_config(bigram_vocab_size=1000))
-        input_ids = random_ids(1, 6)
-        assert_close(model(input_ids).pooler_output, model(input_ids[:, [3, 5, 0, 1, 4, 2]]).pooler_output, **SAME)
 
     def test_token_types_matter(self):
         model = tiny_model(type_vocab_size=2)
@@ -348,7 +339,7 @@ class TestCost:
 
 
 class TestInputs:
-    @given(config=configs(bigram_vocab_size=st.none()))
+    @given(config=configs())
     def test_embeddings_stand_for_their_ids(self, config):
         model = tiny_model(config)
         input_ids = random_ids(2, 5)
@@ -359,10 +350,6 @@ class TestInputs:
     def test_ids_and_embeddings_exclude_each_other(self, inputs):
         with pytest.raises(ValueError, match="exactly one of input_ids or inputs_embeds"):
             tiny_model()(**inputs)
-
-    def test_embeddings_cannot_tell_pairs_of_tokens(self):
-        with pytest.raises(ValueError, match=r"inputs_embeds .* bigram_vocab_size=16 needs input_ids"):
-            tiny_model(bigram_vocab_size=16)(inputs_embeds=torch.ones(1, 4, 8))
 
     @pytest.mark.parametrize("token_id", [-1, 32])
     def test_ids_without_a_row_are_told_with_the_size_of_the_table(self, token_id):
@@ -428,8 +415,6 @@ class TestLoss:
     @given(config=configs(type_vocab_size=st.just(0)))
     @settings(max_examples=20)
     def test_reaches_every_parameter(self, problem_type, labels, _, config):
-        # The first token, which is what "cls" reads, ends no pair.
-        assume(config.bigram_vocab_size is None or config.pooling != "cls")
         config.problem_type = problem_type
         found = gradients(tiny_model(config).train(), input_ids=random_ids(4, 5), labels=labels)
         assert [name for name, gradient in found.items() if not gradient.any()] == []
@@ -501,7 +486,7 @@ class TestTransformations:
         assert model(torch.tensor([[VOCAB_SIZE + 2]])).logits.isfinite().all()
 
     @pytest.mark.skipif(Version("2.8") > TORCH, reason="torch 2.7 cannot trace the loss functions of transformers")
-    @pytest.mark.parametrize("parts", [{}, ALL_PARTS, {"bigram_vocab_size": 16}])
+    @pytest.mark.parametrize("parts", [{}, ALL_PARTS])
     def test_compiling_in_one_graph_changes_nothing(self, parts, mask):
         # The backend runs the graphs as they are: it is the capture of forward and backward that is ours to keep.
         torch.compiler.reset()  # the graphs of other networks count towards the limit of recompilations
@@ -515,7 +500,7 @@ class TestTransformations:
         assert_close({name: parameter.grad for name, parameter in model.named_parameters()}, expected, **SAME)
 
     @pytest.mark.skipif(Version("2.10") > TORCH, reason="torch before 2.10 exports no autograd function of any length")
-    @pytest.mark.parametrize("parts", [{}, ALL_PARTS, {"bigram_vocab_size": 16}])
+    @pytest.mark.parametrize("parts", [{}, ALL_PARTS])
     def test_exported_program_takes_any_batch_and_length(self, parts, mask):
         model = tiny_model(**parts)
         inputs = {"input_ids": random_ids(2, 6), "attention_mask": mask}

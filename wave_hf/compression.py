@@ -37,14 +37,8 @@ def prune_vocabulary(
 
     Raises:
         TypeError: The tokenizer is of another kind.
-        ValueError: `vocab_size` has no room for the tokens that always stay, or the model has a table of pairs of
-            tokens, whose rows are found by the ids that tokens have now.
+        ValueError: `vocab_size` has no room for the tokens that always stay.
     """
-    if model.config.bigram_vocab_size:
-        raise ValueError(
-            f"model has a table of pairs of tokens (bigram_vocab_size={model.config.bigram_vocab_size}), but should "
-            "have none: the rows of pairs are found by the ids of the tokens, which change."
-        )
     if not isinstance(tokenizer, BertTokenizer):
         raise TypeError(
             f"tokenizer is a {type(tokenizer).__name__}, but should be a BertTokenizer: only WordPiece can lose any "
@@ -77,7 +71,7 @@ def prune_vocabulary(
     pad = model.config.pad_token_id
     pruned.config.pad_token_id = rows.index(pad) if pad in rows else None
     table: Any = model.get_input_embeddings()
-    pruned.set_input_embeddings(_like(table, table.weight[rows], pruned.config.pad_token_id))
+    pruned.set_input_embeddings(_embedding(table.weight[rows], pruned.config.pad_token_id))
     return pruned, pruned_tokenizer
 
 
@@ -112,9 +106,9 @@ def factorize_embeddings(model: Model, embedding_size: int) -> Model:
         to_variants = wave.layers[0].mixer.variants.weight.T
         to_both = to_hidden @ to_variants
         columns = torch.linalg.svd(wave.embed_tokens.weight @ to_both, full_matrices=False).Vh[:embedding_size]
-        for name in ("embed_tokens", "embed_bigrams", "embed_positions", "embed_token_types"):
+        for name in ("embed_tokens", "embed_positions", "embed_token_types"):
             if (table := getattr(wave, name)) is not None:
-                setattr(wave, name, _like(table, table.weight @ to_both @ columns.T, table.padding_idx))
+                setattr(wave, name, _embedding(table.weight @ to_both @ columns.T, table.padding_idx))
         wave.embed_proj = nn.Linear(embedding_size, hidden_size)
         # The columns are of the two variants; what gives them there is their least squares solution here.
         wave.embed_proj.weight.copy_((columns @ torch.linalg.pinv(to_variants)).T)
@@ -123,5 +117,5 @@ def factorize_embeddings(model: Model, embedding_size: int) -> Model:
     return factorized
 
 
-def _like(table: nn.Embedding, rows: torch.Tensor, padding_idx: int | None) -> nn.Embedding:
-    return type(table).from_pretrained(rows.detach().clone(), freeze=False, padding_idx=padding_idx)
+def _embedding(rows: torch.Tensor, padding_idx: int | None) -> nn.Embedding:
+    return nn.Embedding.from_pretrained(rows.detach().clone(), freeze=False, padding_idx=padding_idx)

@@ -29,8 +29,6 @@ class WaveConfig(PreTrainedConfig):
         hidden_size: Width of the tokens, of both variants and of `last_hidden_state`.
         embedding_size: Width of the token table. When set, the table is factorised: a linear map leads from
             `embedding_size` to `hidden_size`. `None` means `hidden_size`, without that map.
-        bigram_vocab_size: Rows of a table of pairs of neighbouring tokens, each added to the second token of its pair;
-            pairs share rows by hashing. Many rows let the network learn phrases by heart. `None` means no table.
         num_hidden_layers: Number of wave layers.
         wave_operation: How the waves of the two variants are combined: `"modulation"` multiplies them,
             `"interference"` adds them. A list gives every layer its own.
@@ -70,7 +68,6 @@ class WaveConfig(PreTrainedConfig):
     vocab_size: int = 30522
     hidden_size: int = 768
     embedding_size: int | None = None
-    bigram_vocab_size: int | None = None
     num_hidden_layers: int = 1
     wave_operation: WaveOperation | list[WaveOperation] = "modulation"
     readout: Literal["cartesian", "real", "magnitude"] = "cartesian"
@@ -114,7 +111,7 @@ class WaveConfig(PreTrainedConfig):
         """Raise ValueError unless every size is at least 1 (the token type table may be absent: 0)."""
         for name in ("vocab_size", "hidden_size", "num_hidden_layers"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("embedding_size", "bigram_vocab_size", "intermediate_size", "max_position_embeddings"):
+        for name in ("embedding_size", "intermediate_size", "max_position_embeddings"):
             value = getattr(self, name)
             _require(value is None or value >= 1, name, value, "None or at least 1")
         _require(self.type_vocab_size >= 0, "type_vocab_size", self.type_vocab_size, "0 (no table) or more")

@@ -119,11 +119,10 @@ def create_model_card(
 
 
 def count_parameters(model: PreTrainedModel) -> dict[str, int]:
-    """Return the number of all parameters, and of those outside the tables of tokens and of pairs of tokens."""
-    tables = [model.get_input_embeddings(), getattr(model.base_model, "embed_bigrams", None)]
-    in_tables = sum(parameter.numel() for table in filter(None, tables) for parameter in table.parameters())
+    """Return the number of all parameters, and of those outside the token table."""
     parameters = model.num_parameters()
-    return {"parameters": parameters, "parameters_outside_token_table": parameters - in_tables}
+    in_table = sum(parameter.numel() for parameter in model.get_input_embeddings().parameters())
+    return {"parameters": parameters, "parameters_outside_token_table": parameters - in_table}
 
 
 def describe(config: WaveConfig) -> dict[str, Any]:
@@ -138,7 +137,6 @@ def describe(config: WaveConfig) -> dict[str, Any]:
         "example": '{"text": "a text", "text_pair": "another"}' if is_of_pairs else '"a text"',
         "operations": " and ".join(sorted(operations)),
         "kernel_size": config.local_kernel_size,
-        "has_bigrams": config.bigram_vocab_size is not None,
         "has_positions": config.max_position_embeddings is not None,
     }
 

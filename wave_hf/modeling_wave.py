@@ -27,7 +27,6 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 from transformers.processing_utils import Unpack
@@ -234,11 +233,6 @@ def is_first_token(mask: torch.Tensor) -> torch.Tensor:
     return is_real & (is_real.cumsum(dim=1) == 1)
 
 
-def shift(x: torch.Tensor) -> torch.Tensor:
-    """Move `x` `(B, T)` one token to the right, with 0 before the first."""
-    return nn.functional.pad(x, (1, 0))[:, :-1]
-
-
 def pool(hidden_states: torch.Tensor, mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
     """Reduce the real tokens of each text to one vector.
 
@@ -350,21 +344,6 @@ class WaveLocalKernel(nn.Module):
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         hidden_states = mask_tokens(hidden_states, attention_mask)
         return hidden_states + self.convolution(hidden_states.transpose(1, 2)).transpose(1, 2)
-
-
-class WaveBigrams(nn.Embedding):
-    """A table of pairs of neighbouring tokens, added to the second token of each pair: word order learnt by heart.
-
-    Pairs share rows by hashing, as fastText's do (arXiv:1607.01759). All rows start at zero, so that a pair which
-    training has not seen says nothing.
-    """
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Map ids `(B, T)` to `(B, T, E)`: zeros at the first token, and where one token of a pair is masked."""
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        rows = (shift(input_ids) * 1_000_003 + input_ids * 7_919) % self.num_embeddings
-        return mask_tokens(super().forward(rows), shift(attention_mask) * attention_mask)
 
 
 class WaveMixer(nn.Module):
@@ -495,11 +474,6 @@ class WavePreTrainedModel(PreTrainedModel):
     _can_compile_fullgraph = True
     _can_record_outputs = {"hidden_states": WaveLayer}
 
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, WaveBigrams):
-            init.zeros_(module.weight)
-
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, use_safetensors: bool | None = True, **kwargs):
         """Load a model as transformers does, but not from pickled weights, which could run code, unless told to.
@@ -523,9 +497,8 @@ class WaveModel(WavePreTrainedModel):
     def __init__(self, config: WaveConfig):
         super().__init__(config)
         width = config.embedding_size or config.hidden_size
-        pairs, positions, types = config.bigram_vocab_size, config.max_position_embeddings, config.type_vocab_size
+        positions, types = config.max_position_embeddings, config.type_vocab_size
         self.embed_tokens = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
-        self.embed_bigrams = WaveBigrams(pairs, width) if pairs else None
         self.embed_positions = nn.Embedding(positions, width) if positions else None
         self.embed_token_types = nn.Embedding(types, width) if types else None
         self.embed_proj = nn.Linear(width, config.hidden_size) if config.embedding_size else nn.Identity()
@@ -564,8 +537,7 @@ class WaveModel(WavePreTrainedModel):
             the tokens that training did not drop; if asked for, `hidden_states`: num_hidden_layers + 1 of `(B, T, H)`.
 
         Raises:
-            ValueError: Not exactly one of `input_ids` and `inputs_embeds` was given, or `inputs_embeds` to a network
-                with a table of pairs, or T exceeds the position table.
+            ValueError: Not exactly one of `input_ids` and `inputs_embeds` was given, or T exceeds the position table.
             IndexError: The token table has no row for one of `input_ids`.
         """
         if (input_ids is None) == (inputs_embeds is None):
@@ -576,9 +548,6 @@ class WaveModel(WavePreTrainedModel):
             attention_mask = drop_tokens(mask, self.config.token_dropout_prob)
         if inputs_embeds is None:
             inputs_embeds = self.look_up(input_ids, attention_mask)  # type: ignore[arg-type]
-        elif self.embed_bigrams is not None:
-            pairs = self.config.bigram_vocab_size
-            raise ValueError(f"inputs_embeds was given, but a network with bigram_vocab_size={pairs} needs input_ids.")
         elif attention_mask is not None:
             # Unlike a product, this also silences padding that is infinite or not a number.
             inputs_embeds = torch.where(attention_mask.unsqueeze(-1) != 0, inputs_embeds, 0.0)
@@ -591,15 +560,14 @@ class WaveModel(WavePreTrainedModel):
         )
 
     def look_up(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the rows of the token table and, if there is one, of the table of pairs: `(B, T, E)`."""
+        """Return the rows of the token table, zeros for masked tokens: `(B, T, E)`."""
         try:
-            tokens = mask_tokens(self.embed_tokens(input_ids), attention_mask)
+            return mask_tokens(self.embed_tokens(input_ids), attention_mask)
         except IndexError as error:  # a check beforehand would make a GPU wait
             raise IndexError(
                 f"The token ids lie between {input_ids.min()} and {input_ids.max()}, but the token table has "
                 f"vocab_size={self.config.vocab_size} rows: use the tokenizer the model was trained with."
             ) from error
-        return tokens if self.embed_bigrams is None else tokens + self.embed_bigrams(input_ids, attention_mask)
 
     def embed(
         self,
@@ -635,9 +603,8 @@ class WaveModel(WavePreTrainedModel):
 
     @property
     def halo(self) -> int:
-        """How many tokens to either side of each the table of pairs and the local kernels of all layers read."""
-        kernels = len(self.layers) * ((self.config.local_kernel_size or 1) // 2)
-        return kernels + (self.embed_bigrams is not None)
+        """How many tokens to either side of each the local kernels of all layers read."""
+        return len(self.layers) * ((self.config.local_kernel_size or 1) // 2)
 
 
 # Texts of any length

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..modeling_wave import WaveForSequenceClassification
@@ -112,9 +113,10 @@ def integrated_gradients(
     inputs = encode(model, tokenizer, text)
     model.eval()
     with torch.no_grad():
-        end = sum(table(inputs["input_ids"]) for table in embedding_tables(model))
-        start = cast(torch.Tensor, model.get_input_embeddings().weight).mean(dim=0).expand_as(end)
-        baselines, logits = compute_logits(model, inputs["input_ids"], torch.cat((start, end)))
+        table = cast(nn.Embedding, model.get_input_embeddings())
+        end = table(inputs["input_ids"])
+        start = table.weight.mean(dim=0).expand_as(end)
+        baselines, logits = model(inputs_embeds=torch.cat((start, end))).logits
     label = int(logits.argmax()) if label is None else label
     difference = (logits - baselines)[label]
     for num_points in POINTS:
@@ -122,7 +124,7 @@ def integrated_gradients(
         gradient = torch.zeros_like(end)
         for some_points, some_weights in zip(points.split(BATCH_SIZE), weights.split(BATCH_SIZE), strict=True):
             embeddings = (start + some_points * (end - start)).requires_grad_()
-            logit = compute_logits(model, inputs["input_ids"], embeddings)[:, label].sum()
+            logit = model(inputs_embeds=embeddings).logits[:, label].sum()
             gradient += (some_weights * torch.autograd.grad(logit, embeddings)[0]).sum(dim=0)
         attributions = ((end - start) * gradient).sum(dim=-1)[0]
         gap = float(abs(attributions.sum() - difference) / abs(difference))
@@ -135,21 +137,3 @@ def gauss_legendre(num_points: int, like: torch.Tensor) -> list[torch.Tensor]:
     """Return the points between 0 and 1 that integrate best, and their weights: `(num_points, 1, 1)` each."""
     points, weights = np.polynomial.legendre.leggauss(num_points)  # from -1 to 1
     return [torch.from_numpy(values).to(like).view(-1, 1, 1) for values in ((points + 1) / 2, weights / 2)]
-
-
-def embedding_tables(model: PreTrainedModel) -> list[Any]:
-    """Return the token table and, if there is one, the table of pairs; a token's embedding is the sum of theirs."""
-    pairs = getattr(model.base_model, "embed_bigrams", None)
-    return [model.get_input_embeddings()] + ([] if pairs is None else [pairs])
-
-
-def compute_logits(model: Any, input_ids: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
-    """Return the logits `(N, num_labels)` for embeddings `(N, T, E)` in place of those of a text `(1, T)`."""
-    tokens, *others = embedding_tables(model)
-    hooks = [tokens.register_forward_hook(lambda *_: embeddings)]
-    hooks += [table.register_forward_hook(lambda *_: torch.zeros_like(embeddings)) for table in others]
-    try:
-        return model(input_ids.expand(len(embeddings), -1)).logits
-    finally:
-        for hook in hooks:
-            hook.remove()

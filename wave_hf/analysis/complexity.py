@@ -116,7 +116,6 @@ def wave_cost(config: WaveConfig, batch_size: int, length: int) -> Cost:
     network = total(
         [
             table(config.vocab_size, table_width),
-            table(config.bigram_vocab_size, table_width),
             table(config.max_position_embeddings, table_width),
             table(config.type_vocab_size, table_width),
             linear(tokens, table_width, width) if config.embedding_size else Cost(),
