@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import ModelArguments, Task, ending_with_one_line, text_columns, writing
+from common import ModelArguments, Task, ending_with_one_line, text_columns
 from datasets import Dataset
 from glue import GlueArguments, load_glue
 from transformers import HfArgumentParser
+
+from wave_hf.files import writing
 
 # Maps rows to class ids, or numbers, `(N,)`.
 Predict = Callable[[Dataset], np.ndarray]

@@ -7,9 +7,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import writing
 from matplotlib.axes import Axes
 from plotting import styles
+
+from wave_hf.files import writing
 
 # What grows with the length of the text: title and unit, by the name of the measurement.
 GROWING = {

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from itertools import chain, compress
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 import datasets
 import numpy as np
@@ -53,6 +53,7 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 
 from wave_hf import train_tokenizer
+from wave_hf.files import writing
 from wave_hf.model_card import count_parameters
 
 RECIPES = Path(__file__).parent / "configs"
@@ -619,15 +620,6 @@ def write_predictions(file: Path, header: list[str], columns: list[list[str]]) -
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(["index", *header])
         writer.writerows(zip(range(len(columns[0])), *columns, strict=True))
-
-
-@contextmanager
-def writing(file: Path) -> Iterator[TextIO]:
-    """Open a file for writing that appears when it is complete."""
-    unfinished = file.with_suffix(".unfinished")
-    with unfinished.open("w", newline="") as stream:
-        yield stream
-    os.replace(unfinished, file)
 
 
 def publish(trainer: Trainer, model_args: ModelArguments, data_args: DataArguments) -> None:

@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-from common import RECIPES, ending_with_one_line, writing
+from common import RECIPES, ending_with_one_line
 from plotting import styles
 from transformers import AutoConfig, AutoModel, AutoTokenizer, HfArgumentParser, set_seed
+
+from wave_hf.files import writing
 
 EXAMPLES = Path(__file__).parent
 TRAIN_NETWORK = "run_glue.py --do_train --do_eval"

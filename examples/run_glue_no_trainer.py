@@ -38,7 +38,6 @@ from common import (
     run_facts,
     score,
     set_up_logging,
-    writing,
 )
 from datasets import Dataset
 from glue import GlueArguments, load_glue
@@ -53,6 +52,8 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import get_parameter_names
 from transformers.utils.logging import ERROR, WARNING, tqdm
+
+from wave_hf.files import writing
 
 PROGRESS_FILE = "progress.json"
 

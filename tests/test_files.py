@@ -6,7 +6,7 @@ from builders import TEXTS, save_classifier, tiny_model, write_rows
 from transformers import BertConfig, BertForSequenceClassification
 
 from wave_hf import WaveModel
-from wave_hf.files import load_classifier, load_rows, new_folder
+from wave_hf.files import load_classifier, load_rows, new_folder, writing
 
 
 class TestClassifiers:
@@ -63,6 +63,30 @@ class TestRows:
             load_rows("rows.txt", ("text",))
         with pytest.raises(FileNotFoundError, match=r"rows\.json does not exist"):
             load_rows(str(tmp_path / "rows.json"), ("text",))
+
+
+class TestWriting:
+    def test_file_is_the_older_one_until_all_is_written(self, tmp_path):
+        file = tmp_path / "report.md"
+        file.write_text("older")
+        with writing(file) as stream:
+            stream.write("new")
+            assert file.read_text() == "older"
+        assert file.read_text() == "new"
+        assert list(tmp_path.iterdir()) == [file]
+
+    def test_file_is_the_older_one_if_the_work_fails(self, tmp_path):
+        file = tmp_path / "report.md"
+        file.write_text("older")
+
+        def fail():
+            with writing(file) as stream:
+                stream.write("half")
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            fail()
+        assert file.read_text() == "older"
 
 
 class TestNewFolder:

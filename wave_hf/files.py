@@ -1,9 +1,11 @@
-"""What the commands of this package read and write: classifiers, rows, and folders that are complete or not there."""
+"""What the commands of this package read and write: classifiers, rows, and files that are complete or not there."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TextIO
 
 import torch
 from datasets import Dataset, load_dataset
@@ -70,6 +72,15 @@ def load_rows(file: str, columns: tuple[str, ...]) -> Dataset:
         if column not in rows.column_names or None in rows[column]:
             raise ValueError(f"{file} should have a {column} in each row, in a column named {column!r}.")
     return rows
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[TextIO]:
+    """Open a text file, in UTF-8, that appears, or takes the place of an older one, when all is written."""
+    unfinished = file.with_suffix(".unfinished")
+    with unfinished.open("w", encoding="utf-8", newline="") as stream:
+        yield stream
+    os.replace(unfinished, file)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from transformers import HfArgumentParser, PreTrainedModel, Trainer
 from transformers.modelcard import TrainingSummary
 
 from .configuration_wave import WaveConfig
+from .files import writing
 from .modeling_wave import WavePreTrainedModel
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
@@ -185,7 +186,8 @@ class ModelCardTrainer(Trainer):
                 command,
                 **_metadata(summary),
             )
-            write(card.content, Path(str(self.args.output_dir)) / "README.md")
+            with writing(Path(str(self.args.output_dir)) / "README.md") as stream:
+                stream.write(card.content)
 
     def _training(self, summary: TrainingSummary) -> dict[str, Any]:
         # What the summary leaves out, but the weights depend on.
@@ -225,13 +227,6 @@ def _metadata(summary: TrainingSummary) -> dict[str, Any]:
         "base_model": None if base_model is None or os.path.isdir(base_model) else base_model,
         "tags": ["wave-network", *_names(summary.tags)],
     }
-
-
-def write(content: str, file: Path) -> None:
-    """Write a file that appears when it is complete."""
-    unfinished = file.with_suffix(".unfinished")
-    unfinished.write_text(content, encoding="utf-8")
-    os.replace(unfinished, file)
 
 
 def compare_cards(folder: Path) -> str:
@@ -274,7 +269,8 @@ def main() -> None:
         table = compare_cards(folder)
     except ValueError as error:
         raise SystemExit(str(error)) from error
-    write(table, folder / "README.md")
+    with writing(folder / "README.md") as stream:
+        stream.write(table)
 
 
 if __name__ == "__main__":
