@@ -6,9 +6,10 @@
     python examples/benchmark.py --lengths 512 2048 8192 --batch_size 1 --inference_batch_size 1 --measure models
 
 First the wave operations stand beside the papers' form of them with complex tensors, and a whole network beside its
-bare matrix products. Then every model trains and classifies, over all lengths: each measurement is a process of its
-own, so that its peak memory is that of one model alone, and the models take turns, so that a machine that slows down
-does so for all of them. Read the ratios: the times belong to the machine.
+bare matrix products, and kinds of token tables beside each other. Then every model trains and classifies, over all
+lengths: each measurement is a process of its own, so that its peak memory is that of one model alone, and the models
+take turns, so that a machine that slows down does so for all of them. Read the ratios: the times belong to the
+machine.
 """
 
 import logging
@@ -35,6 +36,7 @@ from benchmark_cases import (
     measure_idle,
     measure_model,
     measure_operations,
+    measure_tables,
 )
 from transformers import HfArgumentParser
 from transformers.utils import CONFIG_NAME
@@ -52,15 +54,16 @@ logger = logging.getLogger("examples.benchmark")
 class BenchmarkArguments(Conditions):
     """What is measured, how often, and under which conditions."""
 
-    measure: Literal["all", "models", "operations"] = field(
-        default="all", metadata={"help": "Whole models, the operations they are made of, or both."}
+    measure: Literal["all", "models", "operations", "tables"] = field(
+        default="all", metadata={"help": "Whole models, the wave operations, token tables, or all of that."}
     )
     models: list[str] = field(
         default_factory=lambda: list(MODELS),
         metadata={"help": "Baselines, recipes or folders; the first is compared with."},
     )
     lengths: list[int] = field(
-        default_factory=lambda: [128], metadata={"help": "Tokens in a text; the operations are measured at the first."}
+        default_factory=lambda: [128],
+        metadata={"help": "Tokens in a text; operations and tables are measured at the first."},
     )
     max_baseline_length: int = field(
         default=2048, metadata={"help": "Longest texts of models that are no Wave Networks: attention takes too long."}
@@ -94,6 +97,8 @@ def main() -> None:
     logger.info(results["machine"])
     if args.measure in ("all", "operations"):
         results["operations"] = in_own_process(measure_operations, args.lengths[0], args)
+    if args.measure in ("all", "tables"):
+        results["tables"] = in_own_process(measure_tables, args.lengths[0], args)
     if args.measure in ("all", "models"):
         results |= measure_models(args)
 

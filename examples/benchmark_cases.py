@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from wave_hf.model_card import count_parameters
 
 RECIPES = Path(__file__).parent / "configs"
 BASELINES = {"BERT-base": BertConfig(), "FNet-base": FNetConfig(), "DistilBERT": DistilBertConfig()}
+TABLE_ROWS = (30_000, 300_000)  # what a vocabulary of one language has, and one of many
+TABLE_COLUMNS = 64  # of the factorised table
 NETWORK = "paper-modulation"  # whose forward and backward passes are held against its matrix products
 
 Action = Callable[..., Any]
@@ -179,6 +182,48 @@ def time_network(length: int, conditions: Conditions) -> dict[str, float]:
         "compiled": lambda: forward_backward(compiled, batch, conditions),
     }
     return time_in_turns(forms, conditions)[1]
+
+
+def measure_tables(length: int, conditions: Conditions) -> dict[int, dict[str, float]]:
+    """Time the share of the token table in a training step: looking up, gradient and optimizer.
+
+    Args:
+        length: Tokens in a text.
+        conditions: Sizes and patience; the width is that of `NETWORK`.
+
+    Returns:
+        Median milliseconds by the number of rows, and by kind of table: `"dense"` with AdamW; `"factorised"`, of
+        `TABLE_COLUMNS` columns and a linear map to that width, with AdamW; `"sparse"`, whose gradient holds the rows
+        of the batch alone, with SparseAdam, as AdamW does not take it.
+    """
+    set_seed(0)
+    width = load_config(NETWORK, length, conditions).hidden_size
+    times = {}
+    for rows in TABLE_ROWS:
+        narrow = nn.Sequential(nn.Embedding(rows, TABLE_COLUMNS), nn.Linear(TABLE_COLUMNS, width))
+        tables: dict[str, tuple[nn.Module, Action]] = {
+            "dense": (nn.Embedding(rows, width), partial(torch.optim.AdamW, fused=True)),
+            "factorised": (narrow, partial(torch.optim.AdamW, fused=True)),
+            "sparse": (nn.Embedding(rows, width, sparse=True), torch.optim.SparseAdam),
+        }
+        steps = {kind: table_step(table, optimizer, length, conditions) for kind, (table, optimizer) in tables.items()}
+        times[rows] = time_in_turns(steps, conditions)[1]
+    return times
+
+
+def table_step(table: nn.Module, optimizer_class: Action, length: int, conditions: Conditions) -> Action:
+    """Return a step of training that looks random tokens up."""
+    table.to(conditions.device)
+    optimizer = optimizer_class(list(table.parameters()))
+    rows = next(table.parameters()).shape[0]
+    input_ids = torch.randint(rows, (conditions.batch_size, length), device=conditions.device)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        table(input_ids).sum().backward()
+        optimizer.step()
+
+    return step
 
 
 def load_config(name: str, length: int, conditions: Conditions) -> PreTrainedConfig:

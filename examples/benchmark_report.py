@@ -36,6 +36,8 @@ def report(results: Results, output_dir: str | None) -> str:
     parts = [results["machine"]]
     if "operations" in results:
         parts.append(operations_table(results))
+    if "tables" in results:
+        parts.append(tables_table(results))
     if "models" in results:
         results["exponents"] = fit_exponents(results["models"])
         parts += [training_table(results), inference_table(results)]
@@ -70,6 +72,20 @@ def operations_table(results: Results) -> str:
             row += [number(times[form]), f"{times[form] / times['yardstick']:.3f}"]
         rows.append(row)
     return markdown_table([*head, "torch.compile ms", "ratio"], rows)
+
+
+def tables_table(results: Results) -> str:
+    """Show the kinds of token tables."""
+    args = results["arguments"]
+    shape = f"{args['batch_size']} x {args['lengths'][0]}"
+    head = [f"step of a token table, {shape} tokens, rows", "dense ms", "factorised ms", "ratio", "sparse ms", "ratio"]
+    rows = []
+    for size, times in results["tables"].items():
+        row = [str(size), number(times["dense"])]
+        for kind in ("factorised", "sparse"):
+            row += [number(times[kind]), f"{times[kind] / times['dense']:.3f}"]
+        rows.append(row)
+    return markdown_table(head, rows)
 
 
 def training_table(results: Results) -> str:

@@ -46,6 +46,16 @@ def test_measures_the_operations_beside_their_yardsticks(command_line, capsys):
     assert "| paper-modulation | its matrix products alone |" in printed
 
 
+@pytest.mark.slow
+def test_measures_the_kinds_of_token_tables_beside_each_other(command_line, capsys):
+    command_line(**TINY, lengths=8, measure="tables")
+    benchmark.main()
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith(("| 30000 ", "| 300000 "))]
+    assert [len(row) for row in rows] == [6, 6]
+    assert all(float(cell) > 0 for row in rows for cell in row)
+
+
 def test_models_take_turns_and_their_median_counts(command_line, capsys, monkeypatch):
     order = []
 
