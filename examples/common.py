@@ -58,6 +58,7 @@ from wave_hf.model_card import count_parameters
 
 RECIPES = Path(__file__).parent / "configs"
 DEFAULT_RECIPE = "wave-small"
+NO_LABEL = -100  # what cross entropy leaves out
 
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 # Maps predictions and references, each `(N,)` or `(N, num_labels)`, to named values.
@@ -178,12 +179,12 @@ class Task:
         return {"regression": Value("float32"), "multi_label_classification": List(name)}.get(self.problem_type, name)
 
     def encode(self, label: Any) -> Any:
-        """Return what the loss expects for a value, a name, or a list of names."""
+        """Return what the loss expects for a value, a name (None: there is none), or a list of names."""
         if self.problem_type == "regression":
             return label
         if self.problem_type == "multi_label_classification":
             return [float(name in label) for name in self.label_names]
-        return self.label_names.index(label)
+        return NO_LABEL if label is None else self.label_names.index(label)
 
     def decode(self, prediction: Any) -> str:
         """Return a predicted value with three decimals, a name, or names with commas between."""
@@ -538,6 +539,7 @@ def make_trainer(
     task: Task,
     splits: dict[str, Dataset],
     compute: Metric,
+    trainer_class: Callable[..., Trainer] = LengthGroupedTrainer,
 ) -> Trainer:
     """Return a Trainer that scores by `compute`, unless the processes have different rows.
 
@@ -548,7 +550,7 @@ def make_trainer(
     def compute_metrics(output: EvalPrediction) -> dict[str, float]:
         return score(task, compute, output.predictions, output.label_ids)  # type: ignore[arg-type]
 
-    return LengthGroupedTrainer(
+    return trainer_class(
         model=model,
         args=args,
         train_dataset=splits.get("train"),

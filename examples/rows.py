@@ -32,10 +32,11 @@ def load_raw_datasets(data_args: DataArguments, model_args: ModelArguments) -> D
         logger.info("No data is named: using the embedded corpus")
         return load_embedded_corpus()
     # One by one: rows to predict may lack columns of the training rows.
-    return DatasetDict({split: _load_file(file, model_args.cache_dir) for split, file in data_args.files.items()})
+    return DatasetDict({split: load_file(file, model_args.cache_dir) for split, file in data_args.files.items()})
 
 
-def _load_file(file: str, cache_dir: str | None) -> Dataset:
+def load_file(file: str, cache_dir: str | None) -> Dataset:
+    """Load the rows of a csv or json file."""
     file_format = Path(file).suffix[1:]
     # Only an empty cell is missing: "NA" or "None" may be a text or a label.
     options = {"keep_default_na": False, "na_values": [""]} if file_format == "csv" else {}

@@ -28,7 +28,7 @@ from common import (
 )
 from datasets import Dataset, DatasetDict
 from rows import check_labels, choose_rows, find_task, load_raw_datasets, read_rows, select_splits
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 
 @dataclass
@@ -76,7 +76,15 @@ def build(
     model_args: ModelArguments, data_args: DataTrainingArguments, training_args: TrainingArguments
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Task, dict[str, Dataset], Metric]:
     """Return the model, its tokenizer, the task, the rows as token ids, and the metric."""
-    needed = needed_splits(training_args)
+    config, task, splits, metric = load_data(model_args, data_args, needed_splits(training_args))
+    model, tokenizer, tokenized = prepare_for_trainer(model_args, data_args, training_args, config, task, splits)
+    return model, tokenizer, task, tokenized, metric
+
+
+def load_data(
+    model_args: ModelArguments, data_args: DataTrainingArguments, needed: set[str]
+) -> tuple[PreTrainedConfig, Task, dict[str, Dataset], Metric]:
+    """Return the config, the task, the needed splits as rows of text and label, and the metric."""
     config = load_config(model_args)
     raw = select_columns(load_raw_datasets(data_args, model_args), data_args, needed)
     task = find_task(config, raw, data_args.label_column_name, data_args.do_regression)
@@ -87,9 +95,7 @@ def build(
     check_labels(splits, task)
     if data_args.shuffle_train_dataset and "train" in splits:
         splits["train"] = splits["train"].shuffle(seed=data_args.shuffle_seed)
-    chosen = choose_rows(splits, task, data_args, needed, data_args.shuffle_seed)
-    model, tokenizer, tokenized = prepare_for_trainer(model_args, data_args, training_args, config, task, chosen)
-    return model, tokenizer, task, tokenized, metric
+    return config, task, choose_rows(splits, task, data_args, needed, data_args.shuffle_seed), metric
 
 
 def select_columns(raw: DatasetDict, data_args: DataTrainingArguments, needed: set[str]) -> DatasetDict:
