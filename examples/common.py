@@ -267,15 +267,17 @@ def parse_arguments(*argument_classes: Any) -> tuple[Any, ...]:
 
 
 def recipe_defaults(model_args: Any) -> dict[str, Any]:
-    """Return the training defaults that lie beside the config of a model that starts from scratch."""
+    """Return the training defaults that lie beside the config: of a recipe, or of a table that was transplanted."""
     file = Path(_config_source(model_args)) / "training_args.json"
-    if model_args.model_name_or_path is not None or not file.exists():
-        return {}
-    return json.loads(file.read_text())
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _config_name(model_args: Any) -> str:
+    return model_args.config_name or model_args.model_name_or_path or DEFAULT_RECIPE
 
 
 def _config_source(model_args: Any) -> str:
-    name = model_args.config_name or model_args.model_name_or_path or DEFAULT_RECIPE
+    name = _config_name(model_args)
     is_recipe = name != model_args.model_name_or_path and (RECIPES / name).is_dir()
     return str(RECIPES / name) if is_recipe else name
 
@@ -297,7 +299,7 @@ def log_recipe(model_args: ModelArguments) -> None:
     """Tell the training defaults that the recipe has set, where the command line says nothing else."""
     defaults = [f"{name}={value}" for name, value in recipe_defaults(model_args).items()]
     if defaults:
-        logger.info(f"Training defaults of {model_args.config_name or DEFAULT_RECIPE}: {', '.join(defaults)}")
+        logger.info(f"Training defaults of {_config_name(model_args)}: {', '.join(defaults)}")
 
 
 def check_launch(world_size: int) -> None:
@@ -366,7 +368,7 @@ def needed_splits(training_args: TrainingArguments) -> set[str]:
 def load_config(model_args: ModelArguments) -> PreTrainedConfig:
     """Load the config of the recipe, path or Hub id, with --config_overrides."""
     overrides = _parse_overrides(model_args.config_overrides or "")
-    name = model_args.config_name or model_args.model_name_or_path or DEFAULT_RECIPE
+    name = _config_name(model_args)
     recipes = ", ".join(sorted(file.parent.name for file in RECIPES.glob("*/config.json")))
     with ending_with_one_line(f"Config {name} (the recipes are {recipes})"):
         config = AutoConfig.from_pretrained(_config_source(model_args), **model_args.hub_options)

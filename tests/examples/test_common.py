@@ -48,9 +48,12 @@ class TestParseArguments:
         assert (training_args.learning_rate, training_args.seed) == (0.25, 3)
 
     def test_checkpoint_is_continued_without_recipe_defaults(self, command_line, tmp_path):
-        recipe = small_recipe(tmp_path / "mine", learning_rate=0.5)
-        command_line("--model_name_or_path", recipe)
+        command_line("--model_name_or_path", tmp_path)
         assert parse()[2].learning_rate == TrainingArguments.learning_rate
+
+    def test_checkpoint_may_bring_training_defaults_as_a_recipe_does(self, command_line, tmp_path):
+        command_line("--model_name_or_path", small_recipe(tmp_path / "transplanted", learning_rate=0.5))
+        assert parse()[2].learning_rate == 0.5
 
     def test_named_recipe_is_found_among_the_recipes(self, command_line, tmp_path, monkeypatch):
         monkeypatch.setattr(common, "RECIPES", tmp_path)
