@@ -30,7 +30,7 @@ from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicC
 from .compression import factorize_embeddings, prune_vocabulary
 from .configuration_wave import WaveConfig
 from .embedded_corpus import load_embedded_corpus
-from .files import load_classifier, load_rows, new_folder
+from .files import load_classifier, load_rows, load_texts, new_folder
 from .modeling_wave import WaveForSequenceClassification
 
 BATCH_SIZE = 64
@@ -165,7 +165,7 @@ def export(
         texts, labels = read_rows(validation_file, model.config)
         forms = {"checkpoint": Form.of_model(model, standalone_tokenizer(tokenizer, model.config))}
         if vocab_size is not None:
-            model, tokenizer = prune_vocabulary(model, tokenizer, read_texts(train_file), vocab_size)
+            model, tokenizer = prune_vocabulary(model, tokenizer, load_texts(train_file), vocab_size)
         if embedding_size is not None:
             model = factorize_embeddings(model, embedding_size)
         standalone = standalone_tokenizer(tokenizer, model.config)
@@ -195,11 +195,6 @@ def standalone_tokenizer(tokenizer: PreTrainedTokenizerBase, config: WaveConfig)
     if limit and (truncation is None or truncation["max_length"] > limit):
         standalone.enable_truncation(limit)
     return standalone
-
-
-def read_texts(file: str | None) -> list[str]:
-    """Return the texts of a file, or the training texts of the embedded corpus."""
-    return list((load_rows(file, ("text",)) if file else load_embedded_corpus()["train"])["text"])
 
 
 def read_rows(file: str | None, config: WaveConfig) -> tuple[list[Any], np.ndarray | None]:

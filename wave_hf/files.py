@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBas
 from transformers.utils import cached_file
 
 from .configuration_wave import WaveConfig
+from .embedded_corpus import load_embedded_corpus
 from .modeling_wave import WaveForSequenceClassification
 
 
@@ -72,6 +73,11 @@ def load_rows(file: str, columns: tuple[str, ...]) -> Dataset:
         if column not in rows.column_names or None in rows[column]:
             raise ValueError(f"{file} should have a {column} in each row, in a column named {column!r}.")
     return rows
+
+
+def load_texts(file: str | None) -> list[str]:
+    """Return the texts of a file (see `load_rows`), or those of the embedded corpus to train on."""
+    return list((load_rows(file, ("text",)) if file else load_embedded_corpus()["train"])["text"])
 
 
 @contextmanager
