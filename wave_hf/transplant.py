@@ -115,7 +115,7 @@ def transplant(
             raise ValueError(
                 f"config_name is {config_name}, of a {config.model_type}, but should be of a {WaveConfig.model_type}."
             )
-        texts = load_texts(train_file)
+        texts = load_texts(train_file) if frequency_weights or vocab_size is not None else []
         tokenizer = AutoTokenizer.from_pretrained(encoder)
         table = token_vectors(AutoModel.from_pretrained(encoder, dtype=torch.float32).eval(), tokenizer, vectors)
         config = config or WaveConfig(hidden_size=table.shape[1])
