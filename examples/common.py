@@ -35,6 +35,7 @@ from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HTTPError, StrictDataclassError
 from length_grouping import LengthGroupedTrainer
+from safetensors import SafetensorError
 from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, f1_score, mean_squared_error
 from transformers import (
@@ -218,7 +219,15 @@ class Task:
 @contextmanager
 def ending_with_one_line(subject: str) -> Iterator[None]:
     """End the script with one line, not a traceback, if a library cannot use what it was given."""
-    library_errors = (StrictDataclassError, DatasetsError, HTTPError, OSError, RuntimeError, StopIteration)
+    library_errors = (
+        StrictDataclassError,
+        DatasetsError,
+        HTTPError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        StopIteration,
+    )
     try:
         yield
     except (*library_errors, TypeError, ValueError) as error:
