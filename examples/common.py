@@ -15,7 +15,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from itertools import chain, compress
@@ -148,9 +148,14 @@ class DataArguments:
             raise ValueError("--dataset_name and files exclude each other")
         if len({Path(file).suffix for file in self.files.values()}) > 1:
             raise ValueError(f"The files differ in format: {', '.join(self.files.values())}")
-        for file in self.files.values():
-            if Path(file).suffix not in (".csv", ".json"):
-                raise ValueError(f"{file} is neither a .csv nor a .json file")
+        check_formats(self.files.values())
+
+
+def check_formats(files: Iterable[str]) -> None:
+    """Raise ValueError unless all are csv or json files."""
+    for file in files:
+        if Path(file).suffix not in (".csv", ".json"):
+            raise ValueError(f"{file} is neither a .csv nor a .json file")
 
 
 @dataclass

@@ -23,6 +23,7 @@ from common import (
     Metric,
     ModelArguments,
     Task,
+    check_formats,
     create_repository,
     ending_together,
     make_trainer,
@@ -76,6 +77,7 @@ class DistillationArguments(DataTrainingArguments):
     def __post_init__(self) -> None:
         """Raise ValueError for values that are impossible or contradict each other."""
         super().__post_init__()
+        check_formats([*self.teacher_train_files, *self.unlabeled_files])
         teachers, files = len(self.teacher_model_name_or_path), len(self.teacher_train_files)
         if teachers == 0:
             raise ValueError("--teacher_model_name_or_path should name one teacher at least")

@@ -1,7 +1,6 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
 """Teachers: trained classifiers whose logits a smaller network learns, and the texts that they label."""
 
-import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,12 +17,10 @@ from safetensors.numpy import save_file
 from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-logger = logging.getLogger("examples.teachers")
-
 
 @dataclass
 class Inference:
-    """How logits are computed: part of what makes them."""
+    """How teachers compute: the tokens of a text that they read at most, the texts at a time, where and how."""
 
     max_length: int
     batch_size: int

@@ -272,6 +272,7 @@ class TestRefusals:
         [
             ([], "--teacher_model_name_or_path should name one teacher at least"),
             (["--teacher_train_files", "a.csv", "b.csv"], "names 2 files, but should name one for each of 1 teachers"),
+            (["--unlabeled_files", "texts.txt"], "texts.txt is neither a .csv nor a .json file"),
             (["--temperature", 0], "--temperature is 0.0, but should be above 0"),
             (["--hard_loss_weight", 2], "--hard_loss_weight is 2.0, but should lie between 0 and 1"),
             (["--mixed_texts", -1], "--mixed_texts is -1, but should be 0 or more"),
