@@ -3,11 +3,23 @@
 Zhang & Sheng, "Wave Network", arXiv:2411.02674, and "Token2Wave", arXiv:2411.06989.
 """
 
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForMultipleChoice,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from .configuration_wave import WaveConfig
 from .modeling_wave import (
+    WaveForMaskedLM,
+    WaveForMultipleChoice,
+    WaveForQuestionAnswering,
     WaveForSequenceClassification,
+    WaveForTokenClassification,
     WaveLayer,
     WaveModel,
     WavePreTrainedModel,
@@ -22,17 +34,26 @@ from .tokenization import train_tokenizer
 __version__ = "0.1.0"
 
 AutoConfig.register(WaveConfig.model_type, WaveConfig, exist_ok=True)
-AutoModel.register(WaveConfig, WaveModel, exist_ok=True)
-AutoModelForSequenceClassification.register(WaveConfig, WaveForSequenceClassification, exist_ok=True)
-
-# Every save_pretrained then carries the code, so that the saved folder needs only transformers.
 WaveConfig.register_for_auto_class()
-WaveModel.register_for_auto_class("AutoModel")
-WaveForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
+for auto_class, model_class in {
+    AutoModel: WaveModel,
+    AutoModelForMaskedLM: WaveForMaskedLM,
+    AutoModelForMultipleChoice: WaveForMultipleChoice,
+    AutoModelForQuestionAnswering: WaveForQuestionAnswering,
+    AutoModelForSequenceClassification: WaveForSequenceClassification,
+    AutoModelForTokenClassification: WaveForTokenClassification,
+}.items():
+    auto_class.register(WaveConfig, model_class, exist_ok=True)
+    # Every save_pretrained then carries the code, so that the saved folder needs only transformers.
+    model_class.register_for_auto_class(auto_class.__name__)
 
 __all__ = [
     "WaveConfig",
+    "WaveForMaskedLM",
+    "WaveForMultipleChoice",
+    "WaveForQuestionAnswering",
     "WaveForSequenceClassification",
+    "WaveForTokenClassification",
     "WaveLayer",
     "WaveModel",
     "WavePreTrainedModel",

@@ -16,7 +16,11 @@ WaveOperation = Literal["modulation", "interference"]
 AUTO_MAP = {
     "AutoConfig": "configuration_wave.WaveConfig",
     "AutoModel": "modeling_wave.WaveModel",
+    "AutoModelForMaskedLM": "modeling_wave.WaveForMaskedLM",
+    "AutoModelForMultipleChoice": "modeling_wave.WaveForMultipleChoice",
+    "AutoModelForQuestionAnswering": "modeling_wave.WaveForQuestionAnswering",
     "AutoModelForSequenceClassification": "modeling_wave.WaveForSequenceClassification",
+    "AutoModelForTokenClassification": "modeling_wave.WaveForTokenClassification",
 }
 
 

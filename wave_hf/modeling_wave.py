@@ -28,13 +28,23 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPooling,
+    MaskedLMOutput,
+    ModelOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
 from transformers.processing_utils import Unpack
-from transformers.utils import CONFIG_NAME, TransformersKwargs, cached_file, can_return_tuple
+from transformers.utils import CONFIG_NAME, TransformersKwargs, cached_file, can_return_tuple, logging
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_wave import WaveConfig
+
+logger = logging.get_logger(__name__)
 
 Wave = tuple[torch.Tensor, torch.Tensor]
 
@@ -769,21 +779,98 @@ def in_precision_of(global_energy: torch.Tensor, variants: torch.Tensor) -> torc
     return global_energy.to(variants.device, torch.promote_types(variants.dtype, torch.float32))
 
 
-class WaveForSequenceClassification(WavePreTrainedModel):
-    """A Wave Network that labels whole texts: one label, several labels or a number, as `config.problem_type` says."""
+# The heads
+
+
+IGNORED = -100  # the label of what counts for no loss, to torch, transformers and the collators alike
+
+
+def check_labels(labels: torch.Tensor, shape: torch.Size, name: str = "labels") -> None:
+    """Raise ValueError unless the argument `name` holds integers of this shape."""
+    if labels.shape != shape or labels.is_floating_point():
+        given = f"{labels.dtype} of the shape {tuple(labels.shape)}"
+        raise ValueError(f"{name} is {given}, but should be torch.int64 of the shape {tuple(shape)}.")
+
+
+def cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, count: torch.Tensor | int | None = None, name: str = "labels"
+) -> torch.Tensor:
+    """Mean cross entropy of the labels that are not -100; 0, with a gradient of 0, if all are.
+
+    Args:
+        logits: `(..., C)`, any floating dtype; the loss is computed in float32.
+        labels: Class ids from 0 to C - 1 or -100, `(...)`, int64.
+        count: What the sum is divided by, if the mean is one over more batches than this. `None` counts the labels.
+        name: What the caller knows `labels` by.
+
+    Returns:
+        A scalar, float32.
+
+    Raises:
+        ValueError: `labels` has another shape, or holds something other than class ids.
+    """
+    check_labels(labels, logits.shape[:-1], name)
+    labels = labels.to(logits.device, torch.int64).flatten()
+    try:
+        logits = logits.flatten(0, -2).float()
+        total = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+    except IndexError as error:  # a check beforehand would make a GPU wait
+        known = labels[labels != IGNORED]
+        raise ValueError(
+            f"{name} lie between {known.min()} and {known.max()}, but should be classes from 0 to "
+            f"{logits.shape[-1] - 1}, or {IGNORED} for none."
+        ) from error
+    if count is None:
+        count = (labels != IGNORED).sum()
+    return total / torch.as_tensor(count, device=total.device).clamp(min=1)
+
+
+def head_dropout(config: WaveConfig) -> nn.Dropout:
+    """Return the dropout of what a classifier reads."""
+    return nn.Dropout(config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout)
+
+
+class WaveForTexts(WavePreTrainedModel):
+    """Base of the heads that give scores to whole texts, or to pairs of them as `config.pair_encoding` says."""
 
     # The loss is a mean over the batch at hand: Trainer itself must account for accumulation and several processes.
     accepts_loss_kwargs = False
 
-    def __init__(self, config: WaveConfig):
+    def __init__(self, config: WaveConfig, num_scores: int):
         super().__init__(config)
-        self.num_labels: int = config.num_labels  # type: ignore[assignment]
         self.is_separate = config.pair_encoding == "separate"
         self.wave = WaveModel(config)
-        dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(config.hidden_size * (2 if self.is_separate else 1), self.num_labels)
+        self.dropout = head_dropout(config)
+        self.classifier = nn.Linear(config.hidden_size * (2 if self.is_separate else 1), num_scores)
         self.post_init()
+
+    def score(
+        self,
+        input_ids: torch.LongTensor | None,
+        attention_mask: torch.Tensor | None,
+        token_type_ids: torch.LongTensor | None,
+        inputs_embeds: torch.Tensor | None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...] | None]:
+        """Return the scores of texts `(B, num_scores)`, and the hidden states if asked for."""
+        inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids, **kwargs}
+        tokens = inputs_embeds if input_ids is None else input_ids
+        if self.is_separate and tokens is not None:  # without tokens, the network says what is missing
+            masks = side_masks(tokens, attention_mask, token_type_ids)
+            outputs, second = (self.wave(attention_mask=mask, **inputs) for mask in masks)
+            pooled = compare(outputs.pooler_output, second.pooler_output)
+        else:
+            outputs = self.wave(attention_mask=attention_mask, **inputs)
+            pooled = outputs.pooler_output
+        return self.classifier(self.dropout(pooled)), outputs.hidden_states
+
+
+class WaveForSequenceClassification(WaveForTexts):
+    """A Wave Network that labels whole texts: one label, several labels or a number, as `config.problem_type` says."""
+
+    def __init__(self, config: WaveConfig):
+        super().__init__(config, config.num_labels)  # type: ignore[arg-type]
+        self.num_labels: int = config.num_labels  # type: ignore[assignment]
 
     @can_return_tuple
     def forward(
@@ -811,20 +898,11 @@ class WaveForSequenceClassification(WavePreTrainedModel):
             `logits` `(B, num_labels)` and, if asked for, `loss` (a scalar) and `hidden_states` (those of the first
             sides, if pairs are read separately).
         """
-        inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids, **kwargs}
-        tokens = inputs_embeds if input_ids is None else input_ids
-        if self.is_separate and tokens is not None:  # without tokens, the network says what is missing
-            masks = side_masks(tokens, attention_mask, token_type_ids)
-            outputs, second = (self.wave(attention_mask=mask, **inputs) for mask in masks)
-            pooled = compare(outputs.pooler_output, second.pooler_output)
-        else:
-            outputs = self.wave(attention_mask=attention_mask, **inputs)
-            pooled = outputs.pooler_output
-        logits = self.classifier(self.dropout(pooled))
+        logits, hidden_states = self.score(input_ids, attention_mask, token_type_ids, inputs_embeds, **kwargs)
         loss = None
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
-        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=hidden_states)
 
     def classify_stream(
         self,
@@ -871,8 +949,243 @@ class WaveForSequenceClassification(WavePreTrainedModel):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
+class WaveForMultipleChoice(WaveForTexts):
+    """A Wave Network that chooses among texts: each gets one score, and the highest wins."""
+
+    def __init__(self, config: WaveConfig):
+        super().__init__(config, 1)
+
+    @can_return_tuple
+    def forward(  # type: ignore[misc] # newer TransformersKwargs have position_ids, too
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> MultipleChoiceModelOutput:
+        """Choose among C texts or pairs of texts.
+
+        Args:
+            input_ids: `(B, C, T)`; else see `WaveModel.forward`, as for the next four.
+            attention_mask: `(B, C, T)`.
+            token_type_ids: `(B, C, T)`.
+            inputs_embeds: `(B, C, T, E)`.
+            position_ids: `(B, C, T)`.
+            labels: The right choices from 0 to C - 1, `(B,)`, int64. When given, the loss, cross entropy, is computed.
+            **kwargs: `output_hidden_states`, `return_dict`.
+
+        Returns:
+            `logits` `(B, C)` and, if asked for, `loss` (a scalar) and `hidden_states`, each `(B * C, T, H)`.
+
+        Raises:
+            ValueError: `labels` has another shape, or is no choice.
+        """
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "inputs_embeds": inputs_embeds,
+            "position_ids": position_ids,
+        }
+        texts: Any = {name: None if choices is None else choices.flatten(0, 1) for name, choices in inputs.items()}
+        scores, hidden_states = self.score(**texts, **kwargs)
+        tokens: Any = inputs_embeds if input_ids is None else input_ids
+        logits = scores.view(tokens.shape[:2])
+        loss = None if labels is None else cross_entropy(logits, labels)
+        return MultipleChoiceModelOutput(loss=loss, logits=logits, hidden_states=hidden_states)
+
+
+class WaveForTokens(WavePreTrainedModel):
+    """Base of the heads that choose one label for each token."""
+
+    # The loss is divided by the number of labels that Trainer counts in all batches of a step.
+    accepts_loss_kwargs = True
+    output_class: type[ModelOutput]
+
+    def __init__(self, config: WaveConfig):
+        super().__init__(config)
+        self.wave = WaveModel(config)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> Any:
+        """Label tokens.
+
+        Args:
+            input_ids: See `WaveModel.forward`, as for the next three.
+            attention_mask: `(B, T)`.
+            token_type_ids: `(B, T)`.
+            inputs_embeds: `(B, T, E)`.
+            labels: Class ids `(B, T)`, int64, or -100 for a token without a label. When given, the loss, cross
+                entropy, is computed.
+            **kwargs: `output_hidden_states`, `return_dict`; `num_items_in_batch`, the number of labels that the loss
+                is a mean over, if not those of this batch.
+
+        Returns:
+            `logits` `(B, T, C)`, meaningless at masked tokens, and, if asked for, `loss` (a scalar) and
+            `hidden_states`.
+
+        Raises:
+            ValueError: `labels` has another shape, or holds something other than class ids.
+        """
+        outputs = self.wave(input_ids, attention_mask, token_type_ids, inputs_embeds, **kwargs)
+        logits = self.score(outputs.last_hidden_state)
+        loss = None if labels is None else cross_entropy(logits, labels, kwargs.get("num_items_in_batch"))
+        return self.output_class(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+
+    def score(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Map hidden states `(B, T, H)` to logits `(B, T, C)`."""
+        raise NotImplementedError
+
+
+class WaveForTokenClassification(WaveForTokens):
+    """A Wave Network that gives each token of a text one of `config.num_labels` labels."""
+
+    output_class = TokenClassifierOutput
+
+    def __init__(self, config: WaveConfig):
+        super().__init__(config)
+        self.num_labels: int = config.num_labels  # type: ignore[assignment]
+        self.dropout = head_dropout(config)
+        self.classifier = nn.Linear(config.hidden_size, self.num_labels)
+        self.post_init()
+
+    def score(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.dropout(hidden_states))
+
+
+class WavePredictionHead(nn.Module):
+    """What leads from a token to the space of the token table: `(B, T, H)` to `(B, T, E)`."""
+
+    def __init__(self, config: WaveConfig):
+        super().__init__()
+        width = config.embedding_size or config.hidden_size
+        self.dense = nn.Linear(config.hidden_size, width)
+        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.norm(nn.functional.gelu(self.dense(hidden_states)))
+
+
+class WaveForMaskedLM(WaveForTokens):
+    """A Wave Network that tells which tokens stood where [MASK] stands now: it learns from texts without labels.
+
+    What a wave can know of a masked token is the sum over its text, G, and what a local kernel or positions tell of
+    its place. Without these two, all masked tokens of a text get the same logits. The logits are products with the
+    rows of the token table, if `config.tie_word_embeddings`.
+    """
+
+    output_class = MaskedLMOutput
+    _tied_weights_keys = {"decoder.weight": "wave.embed_tokens.weight"}
+
+    def __init__(self, config: WaveConfig):
+        super().__init__(config)
+        self.head = WavePredictionHead(config)
+        self.decoder = nn.Linear(self.wave.embed_tokens.embedding_dim, config.vocab_size)
+        self.post_init()
+        if self.wave.halo == 0 and self.wave.embed_positions is None:
+            logger.warning_once(
+                "All [MASK] of a text will get the same prediction, since nothing tells the network their places: set "
+                "local_kernel_size (3, say), or max_position_embeddings, in the config."
+            )
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        self.decoder = new_embeddings  # type: ignore[assignment]
+
+    def score(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.decoder(self.head(hidden_states))
+
+
+def ignore_outside(positions: torch.Tensor, is_real: torch.Tensor, name: str) -> torch.Tensor:
+    """Set positions `(B,)` to -100 unless a real token, one that `is_real` `(B, T)` is true for, stands there."""
+    check_labels(positions, is_real.shape[:1], name)
+    positions = positions.to(is_real.device)
+    places = torch.arange(is_real.shape[1], device=is_real.device)
+    is_inside = (is_real & (positions.unsqueeze(-1) == places)).any(dim=-1)
+    return positions.masked_fill(~is_inside, IGNORED)
+
+
+class WaveForQuestionAnswering(WavePreTrainedModel):
+    """A Wave Network that finds the answer to a question in a text: its first and its last token.
+
+    The question and the text are a pair, read as one text whatever `config.pair_encoding` says.
+    """
+
+    # The loss is a mean over the batch at hand: Trainer itself must account for accumulation and several processes.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: WaveConfig):
+        super().__init__(config)
+        self.wave = WaveModel(config)
+        # A bias would raise the scores of all tokens alike, and change nothing.
+        self.qa_outputs = nn.Linear(config.hidden_size, 2, bias=False)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        start_positions: torch.Tensor | None = None,
+        end_positions: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> QuestionAnsweringModelOutput:
+        """Score each token as the first and as the last one of the answer.
+
+        Args:
+            input_ids: See `WaveModel.forward`, as for the next three.
+            attention_mask: `(B, T)`.
+            token_type_ids: `(B, T)`.
+            inputs_embeds: `(B, T, E)`.
+            start_positions: Where the answers start, `(B,)`, int64. What is no place of a real token, as where
+                truncation took it away, is ignored.
+            end_positions: Their last tokens, likewise. With both, the loss is computed, the mean of the two cross
+                entropies.
+            **kwargs: `output_hidden_states`, `return_dict`.
+
+        Returns:
+            `start_logits` and `end_logits`, each `(B, T)`, the lowest number at masked tokens, and, if asked for,
+            `loss` (a scalar) and `hidden_states`.
+
+        Raises:
+            ValueError: The positions have another shape, or are not integers.
+        """
+        outputs = self.wave(input_ids, attention_mask, token_type_ids, inputs_embeds, **kwargs)
+        logits = self.qa_outputs(outputs.last_hidden_state)
+        is_real = torch.ones_like(logits[..., 0], dtype=torch.bool) if attention_mask is None else attention_mask != 0
+        logits = logits.masked_fill(~is_real.unsqueeze(-1), torch.finfo(logits.dtype).min)
+        start_logits, end_logits = logits.unbind(dim=-1)
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            starts = ignore_outside(start_positions, is_real, "start_positions")
+            ends = ignore_outside(end_positions, is_real, "end_positions")
+            loss = (cross_entropy(start_logits, starts) + cross_entropy(end_logits, ends)) / 2
+        return QuestionAnsweringModelOutput(
+            loss=loss, start_logits=start_logits, end_logits=end_logits, hidden_states=outputs.hidden_states
+        )
+
+
 __all__ = [
+    "WaveForMaskedLM",
+    "WaveForMultipleChoice",
+    "WaveForQuestionAnswering",
     "WaveForSequenceClassification",
+    "WaveForTokenClassification",
     "WaveLayer",
     "WaveModel",
     "WavePreTrainedModel",
