@@ -9,13 +9,30 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import BertTokenizer, PreTrainedTokenizerFast
+from transformers.modeling_outputs import ModelOutput, MultipleChoiceModelOutput, QuestionAnsweringModelOutput
 
-from wave_hf import WaveConfig, WaveForSequenceClassification, WavePreTrainedModel, train_tokenizer
+from wave_hf import (
+    WaveConfig,
+    WaveForMaskedLM,
+    WaveForMultipleChoice,
+    WaveForQuestionAnswering,
+    WaveForSequenceClassification,
+    WaveForTokenClassification,
+    WavePreTrainedModel,
+    train_tokenizer,
+)
 
 VOCAB_SIZE = 32
 OPERATIONS = ["modulation", "interference"]
 READOUTS = ["cartesian", "real", "magnitude"]
 POOLINGS = ["mean", "max", "cls"]
+HEADS = [
+    WaveForSequenceClassification,
+    WaveForMultipleChoice,
+    WaveForTokenClassification,
+    WaveForMaskedLM,
+    WaveForQuestionAnswering,
+]
 
 TEXTS = ["one wave and two waves", "an ocean of waves", "one ocean, two oceans", "wave", "two"]
 LABELS = ["sea", "land", "air"]
@@ -79,6 +96,39 @@ def tiny_model(
         for parameter in model.parameters():
             parameter.normal_(std=0.5)
     return model.eval()
+
+
+def head_inputs(model: WavePreTrainedModel, **texts: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return texts `(B, T)` as a head takes them: for multiple choice they become the choices of one question."""
+    is_choice = isinstance(model, WaveForMultipleChoice)
+    return {name: text.unsqueeze(0) if is_choice else text for name, text in texts.items()}
+
+
+def training_inputs(model: WavePreTrainedModel, **texts: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return texts as a head takes them, with labels that fit."""
+    batch, length = next(iter(texts.values())).shape[:2]
+    inputs = head_inputs(model, **texts)
+    if isinstance(model, WaveForQuestionAnswering):
+        ends = torch.full((batch,), length - 1)
+        return inputs | {"start_positions": torch.arange(batch) % length, "end_positions": ends}
+    if isinstance(model, WaveForMultipleChoice):
+        return inputs | {"labels": torch.tensor([batch - 1])}
+    if isinstance(model, WaveForSequenceClassification):
+        return inputs | {"labels": torch.arange(batch) % model.config.num_labels}
+    classes = model.config.vocab_size if isinstance(model, WaveForMaskedLM) else model.config.num_labels
+    return inputs | {"labels": torch.arange(batch * length).view(batch, length) % classes}
+
+
+def scores(model: WavePreTrainedModel, **texts: torch.Tensor) -> torch.Tensor:
+    """Return what a head says of each text, `(B, C)`, or of each token, `(B, T, C)`."""
+    return output_scores(model(**head_inputs(model, **texts)))
+
+
+def output_scores(output: ModelOutput) -> torch.Tensor:
+    """Return the logits of all heads in the shapes that `scores` has them in."""
+    if isinstance(output, QuestionAnsweringModelOutput):
+        return torch.stack((output.start_logits, output.end_logits), dim=-1)
+    return output.logits.T if isinstance(output, MultipleChoiceModelOutput) else output.logits
 
 
 def save_classifier(

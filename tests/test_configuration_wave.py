@@ -35,6 +35,7 @@ UNUSUAL: dict[str, Any] = {
     "initializer_range": 0.1,
     "pad_token_id": 99,
     "tie_word_embeddings": False,
+    "sparse_prediction": True,
 }
 
 

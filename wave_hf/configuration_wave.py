@@ -46,21 +46,26 @@ class WaveConfig(PreTrainedConfig):
         local_kernel_groups: Groups of dimensions which that convolution mixes, a divisor of `hidden_size`. 1 mixes
             all of them; `None` mixes none, as each dimension is a group (depthwise).
         residual: Whether the input of each block is added to its output.
-        pooling: What the classification head reads: the `"mean"` or the `"max"` over the tokens, or the first
-            token (`"cls"`).
-        pair_encoding: How the classification head reads a pair of texts. `"joint"`: as one text. `"separate"`: each
-            side by itself (token type 1 is the second side), with a global magnitude of its own, and then how they
-            compare; best where it matters how alike they are.
+        pooling: What the heads for whole texts (classification, multiple choice) read: the `"mean"` or the `"max"`
+            over the tokens, or the first token (`"cls"`).
+        pair_encoding: How these heads read a pair of texts. `"joint"`: as one text. `"separate"`: each side by itself
+            (token type 1 is the second side), with a global magnitude of its own, and then how they compare; best
+            where it matters how alike they are.
         hidden_dropout_prob: Dropout of the embeddings and of each block's output.
-        token_dropout_prob: Probability with which training removes a token (never the first) from its text.
+        token_dropout_prob: Probability with which training removes a token (never the first) from its text. Heads
+            that label tokens must then label it from the others.
         classifier_dropout: Dropout before the classifier. `None` means `hidden_dropout_prob`.
         max_position_embeddings: Rows of a learned position table. `None` means no table and no limit on the length.
         type_vocab_size: Rows of the token type table. 0 means no table; token types are then ignored.
         layer_norm_eps: Epsilon of the layer normalisations. The slope of each at a token of zeros is
             1 / sqrt(layer_norm_eps), and float16 must hold the product over the layers.
         initializer_range: Standard deviation of the initial weights.
-        pad_token_id: Token whose embedding starts, and stays, at zero. Padding is told by the attention mask alone.
+        pad_token_id: Token whose embedding starts at zero, and stays there unless a language modelling head shares
+            the token table. Padding is told by the attention mask alone.
         tie_word_embeddings: Whether a language modelling head shares the token table.
+        sparse_prediction: Whether the heads that label tokens compute, in training, the logits of those alone that
+            have a label: with a large vocabulary, and labels for few tokens, most of the time goes into the others.
+            `torch.compile` then needs more than one graph.
 
     Raises:
         StrictDataclassError: A value has the wrong type or is impossible; the message names the field and, when the
@@ -90,6 +95,7 @@ class WaveConfig(PreTrainedConfig):
     initializer_range: float = 0.02
     pad_token_id: int | None = 0
     tie_word_embeddings: bool = True
+    sparse_prediction: bool = False
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

@@ -27,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.loss.loss_utils import ForSequenceClassificationLoss
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import (
     BaseModelOutputWithPooling,
@@ -825,6 +826,16 @@ def cross_entropy(
     return total / torch.as_tensor(count, device=total.device).clamp(min=1)
 
 
+def classification_loss(labels: torch.Tensor, pooled_logits: torch.Tensor, config: WaveConfig) -> torch.Tensor:
+    """Return transformers' loss of texts, but that of one label a text as `cross_entropy` has it."""
+    problem = config.problem_type
+    if problem is None and config.num_labels != 1 and labels.dtype in (torch.int64, torch.int32):
+        problem = "single_label_classification"
+    if problem == "single_label_classification":
+        return cross_entropy(pooled_logits, labels.flatten())
+    return ForSequenceClassificationLoss(labels, pooled_logits, config)
+
+
 def head_dropout(config: WaveConfig) -> nn.Dropout:
     """Return the dropout of what a classifier reads."""
     return nn.Dropout(config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout)
@@ -836,12 +847,13 @@ class WaveForTexts(WavePreTrainedModel):
     # The loss is a mean over the batch at hand: Trainer itself must account for accumulation and several processes.
     accepts_loss_kwargs = False
 
-    def __init__(self, config: WaveConfig, num_scores: int):
+    def __init__(self, config: WaveConfig, num_scores: int, bias: bool = True):
         super().__init__(config)
         self.is_separate = config.pair_encoding == "separate"
         self.wave = WaveModel(config)
         self.dropout = head_dropout(config)
-        self.classifier = nn.Linear(config.hidden_size * (2 if self.is_separate else 1), num_scores)
+        width = config.hidden_size * (2 if self.is_separate else 1)
+        self.classifier = nn.Linear(width, num_scores, bias=bias)
         self.post_init()
 
     def score(
@@ -871,6 +883,7 @@ class WaveForSequenceClassification(WaveForTexts):
     def __init__(self, config: WaveConfig):
         super().__init__(config, config.num_labels)  # type: ignore[arg-type]
         self.num_labels: int = config.num_labels  # type: ignore[assignment]
+        self.loss_function = classification_loss
 
     @can_return_tuple
     def forward(
@@ -953,7 +966,8 @@ class WaveForMultipleChoice(WaveForTexts):
     """A Wave Network that chooses among texts: each gets one score, and the highest wins."""
 
     def __init__(self, config: WaveConfig):
-        super().__init__(config, 1)
+        # A bias would raise the scores of all choices alike, and change nothing.
+        super().__init__(config, 1, bias=False)
 
     @can_return_tuple
     def forward(  # type: ignore[misc] # newer TransformersKwargs have position_ids, too
@@ -1033,18 +1047,24 @@ class WaveForTokens(WavePreTrainedModel):
 
         Returns:
             `logits` `(B, T, C)`, meaningless at masked tokens, and, if asked for, `loss` (a scalar) and
-            `hidden_states`.
+            `hidden_states`. In training with labels and `config.sparse_prediction`, the logits are those of the N
+            tokens with a label, `(N, C)`.
 
         Raises:
             ValueError: `labels` has another shape, or holds something other than class ids.
         """
         outputs = self.wave(input_ids, attention_mask, token_type_ids, inputs_embeds, **kwargs)
-        logits = self.score(outputs.last_hidden_state)
+        hidden_states = outputs.last_hidden_state
+        if self.training and self.config.sparse_prediction and labels is not None:
+            check_labels(labels, hidden_states.shape[:2])
+            has_label = labels != IGNORED
+            hidden_states, labels = hidden_states[has_label], labels[has_label]
+        logits = self.score(hidden_states)
         loss = None if labels is None else cross_entropy(logits, labels, kwargs.get("num_items_in_batch"))
         return self.output_class(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
     def score(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Map hidden states `(B, T, H)` to logits `(B, T, C)`."""
+        """Map hidden states `(..., H)` to logits `(..., C)`."""
         raise NotImplementedError
 
 
@@ -1065,7 +1085,7 @@ class WaveForTokenClassification(WaveForTokens):
 
 
 class WavePredictionHead(nn.Module):
-    """What leads from a token to the space of the token table: `(B, T, H)` to `(B, T, E)`."""
+    """What leads from hidden states to the space of the token table: `(..., H)` to `(..., E)`."""
 
     def __init__(self, config: WaveConfig):
         super().__init__()
