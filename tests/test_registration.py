@@ -9,14 +9,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders import ALL_PARTS, tiny_config, tiny_model
+import transformers
+from builders import ALL_PARTS, HEADS, LABELS, TEXTS, head_inputs, save_classifier, tiny_config, tiny_model
 from torch.testing import assert_close
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, pipeline
+from transformers import AutoConfig, AutoModel, pipeline
 
 import wave_hf
-from wave_hf import WaveConfig, WaveForSequenceClassification, WaveModel, train_tokenizer
+from wave_hf import WaveConfig, WaveForMaskedLM, WaveForSequenceClassification, WaveForTokenClassification, WaveModel
 
-MODEL_CLASSES = [(AutoModel, WaveModel), (AutoModelForSequenceClassification, WaveForSequenceClassification)]
+AUTO_CLASSES = {
+    WaveModel: AutoModel,
+    **{head: getattr(transformers, head.__name__.replace("Wave", "AutoModel", 1)) for head in HEADS},
+}
+MODEL_CLASSES = [(auto_class, model_class) for model_class, auto_class in AUTO_CLASSES.items()]
 CODE = ["configuration_wave.py", "modeling_wave.py"]
 
 # Somebody who has transformers but not this package loads a folder, trains for a step, saves to another folder, and
@@ -47,6 +52,22 @@ print()  # transformers asked for trust on the line before
 print(json.dumps(seen))
 """
 
+# Another one loads every head from a folder of its own.
+STRANGER_TO_THE_HEADS = """
+import json, sys
+sys.modules["wave_hf"] = None
+from pathlib import Path
+import torch, transformers
+
+seen = {}
+for folder in Path(sys.argv[1]).iterdir():
+    model = getattr(transformers, folder.name).from_pretrained(folder, trust_remote_code=True)
+    inputs = json.loads((folder / "inputs.json").read_text())
+    seen[folder.name] = model(**{name: torch.tensor(rows) for name, rows in inputs.items()})[0].tolist()
+print()
+print(json.dumps(seen))
+"""
+
 
 @pytest.mark.parametrize(("auto_class", "model_class"), MODEL_CLASSES)
 class TestAutoClasses:
@@ -72,15 +93,17 @@ def test_saving_brings_the_code_and_its_map(model_class, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("*.py")) == CODE
     assert all((tmp_path / file).read_text() == (package / file).read_text() for file in CODE)
     auto_map = json.loads((tmp_path / "config.json").read_text())["auto_map"]
-    assert auto_map.keys() >= {"AutoConfig", "AutoModel", "AutoModelForSequenceClassification"}
+    assert auto_map.keys() == {"AutoConfig", *(auto_class.__name__ for auto_class, _ in MODEL_CLASSES)}
 
 
-@pytest.mark.slow
-def test_saved_folder_is_all_that_a_stranger_needs(tmp_path):
-    def visit(folder, other_folder):
+@pytest.fixture
+def visit(tmp_path):
+    """Return a function that runs a stranger's script in a process of its own, and returns what it saw."""
+
+    def run(script, *folders):
         home = {"HF_HOME": str(tmp_path / "home"), "HF_MODULES_CACHE": str(tmp_path / "modules")}
         result = subprocess.run(
-            [sys.executable, "-I", "-c", STRANGER, folder, other_folder],
+            [sys.executable, "-I", "-c", script, *folders],
             cwd=tmp_path,
             env=os.environ | home,
             stdin=subprocess.DEVNULL,
@@ -90,23 +113,42 @@ def test_saved_folder_is_all_that_a_stranger_needs(tmp_path):
         assert result.returncode == 0, result.stderr
         return json.loads(result.stdout.splitlines()[-1])
 
+    return run
+
+
+@pytest.mark.slow
+def test_saved_folder_is_all_that_a_stranger_needs(visit, tmp_path):
     model, input_ids = tiny_model(**ALL_PARTS), torch.arange(12).view(2, 6)
     model.save_pretrained(tmp_path / "first")
-    seen = visit(tmp_path / "first", tmp_path / "second")
+    seen = visit(STRANGER, tmp_path / "first", tmp_path / "second")
     assert "trust_remote_code=True" in seen["refusal"]
     assert_close(torch.tensor(seen["logits"]), model(input_ids).logits)
     assert_close(torch.tensor(seen["pooled"]), model.wave(input_ids).pooler_output)
 
     trained = torch.tensor(seen["logits after training"])
     assert not torch.allclose(trained, torch.tensor(seen["logits"]))
-    seen_later = visit(tmp_path / "second", tmp_path / "third")
+    seen_later = visit(STRANGER, tmp_path / "second", tmp_path / "third")
     assert_close(torch.tensor(seen_later["logits"]), trained)
     assert_close(WaveForSequenceClassification.from_pretrained(tmp_path / "second")(input_ids).logits, trained)
 
 
+@pytest.mark.slow
+def test_saved_folder_of_any_head_is_all_that_a_stranger_needs(visit, tmp_path):
+    expected = {}
+    for head in HEADS:
+        model, name = tiny_model(**ALL_PARTS, model_class=head), AUTO_CLASSES[head].__name__
+        inputs = head_inputs(model, input_ids=torch.arange(12).view(2, 6))
+        model.save_pretrained(tmp_path / "heads" / name)
+        rows = {key: value.tolist() for key, value in inputs.items()}
+        (tmp_path / "heads" / name / "inputs.json").write_text(json.dumps(rows))
+        expected[name] = model(**inputs)[0].detach()
+    seen = visit(STRANGER_TO_THE_HEADS, tmp_path / "heads")
+    assert_close({name: torch.tensor(seen[name]) for name in expected}, expected)
+
+
 def test_pipeline_classifies_texts(tmp_path):
     texts = ["one wave", "two waves on two oceans", "an ocean of waves"]
-    tokenizer = train_tokenizer(texts, vocab_size=60)
+    tokenizer = wave_hf.train_tokenizer(texts, vocab_size=60)
     labels = {"id2label": {0: "calm", 1: "storm"}, "label2id": {"calm": 0, "storm": 1}}
     model = tiny_model(WaveConfig(vocab_size=len(tokenizer), hidden_size=8, **labels))
     tokenizer.save_pretrained(tmp_path)
@@ -118,3 +160,19 @@ def test_pipeline_classifies_texts(tmp_path):
         probabilities = model(**tokenizer(text, return_tensors="pt")).logits.softmax(dim=-1)[0]
         expected = dict(zip(["calm", "storm"], probabilities.tolist(), strict=True))
         assert {score["label"]: score["score"] for score in scores} == pytest.approx(expected, abs=1e-5)
+
+
+def test_pipeline_fills_masks(tmp_path):
+    model = save_classifier(tmp_path, WaveForMaskedLM, local_kernel_size=3)
+    fill = pipeline("fill-mask", model=str(tmp_path))
+    batch = fill.tokenizer("one [MASK] of waves", return_tensors="pt")
+    (expected,) = model(**batch).logits[batch["input_ids"] == fill.tokenizer.mask_token_id].softmax(dim=-1)
+    best = fill("one [MASK] of waves")[0]
+    assert (best["score"], best["token"]) == (pytest.approx(expected.max().item()), expected.argmax().item())
+
+
+def test_pipeline_labels_tokens(tmp_path):
+    model = save_classifier(tmp_path, WaveForTokenClassification)
+    label = pipeline("token-classification", model=str(tmp_path), ignore_labels=[])
+    logits = model(**label.tokenizer(TEXTS[0], return_tensors="pt")).logits[0, 1:-1]  # between [CLS] and [SEP]
+    assert [token["entity"] for token in label(TEXTS[0])] == [LABELS[label] for label in logits.argmax(dim=-1)]
