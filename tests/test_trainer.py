@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 import torch
 from builders import tiny_config
+from torch.testing import assert_close
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
 
-from wave_hf import WaveForSequenceClassification
+from wave_hf import (
+    WaveForMaskedLM,
+    WaveForMultipleChoice,
+    WaveForQuestionAnswering,
+    WaveForSequenceClassification,
+    WaveForTokenClassification,
+)
 
 # Labels of 16 texts for each kind of problem.
 PROBLEMS = {
@@ -14,6 +21,10 @@ PROBLEMS = {
     "multi_label_classification": torch.eye(16)[:, :3],
     "regression": torch.linspace(-1, 1, 48).view(16, 3),
 }
+
+
+# 16 texts of 6 tokens.
+IDS = torch.randint(32, (16, 6), generator=torch.Generator().manual_seed(0))
 
 
 def texts_that_hold_their_label(number: int) -> list[dict[str, torch.Tensor]]:
@@ -27,10 +38,12 @@ def texts_that_hold_their_label(number: int) -> list[dict[str, torch.Tensor]]:
     return rows
 
 
-def train(output_dir, rows, *, config=None, callbacks=None, **arguments) -> Trainer:
+def train(
+    output_dir, rows, *, head=WaveForSequenceClassification, config=None, callbacks=None, **arguments
+) -> Trainer:
     set_seed(0)
     trainer = Trainer(
-        WaveForSequenceClassification(config or tiny_config()),
+        head(config or tiny_config()),
         TrainingArguments(output_dir, report_to="none", use_cpu=True, disable_tqdm=True, **arguments),
         train_dataset=rows,
         eval_dataset=rows,
@@ -50,15 +63,42 @@ def test_learns_a_separable_task(tmp_path):
 
 @pytest.mark.parametrize("problem_type", PROBLEMS)
 def test_accumulated_batches_equal_one_large_batch(problem_type, tmp_path):
-    input_ids = torch.randint(32, (16, 6), generator=torch.Generator().manual_seed(0))
-    rows = [{"input_ids": ids, "labels": label} for ids, label in zip(input_ids, PROBLEMS[problem_type], strict=True)]
-    config = tiny_config(problem_type=problem_type, initializer_range=0.5)
-    logs = []
+    rows = [{"input_ids": ids, "labels": label} for ids, label in zip(IDS, PROBLEMS[problem_type], strict=True)]
+    assert_accumulates(tmp_path, rows, problem_type=problem_type)
+
+
+@pytest.mark.parametrize("sparse_prediction", [False, True])
+@pytest.mark.parametrize("head", [WaveForTokenClassification, WaveForMaskedLM])
+def test_labels_weigh_alike_whatever_batch_they_are_in(head, sparse_prediction, tmp_path):
+    labels = IDS % 3
+    labels[:4, 1:] = labels[4:8] = -100  # of the four batches, one has a label a text, and one has none
+    rows = [{"input_ids": ids, "labels": label} for ids, label in zip(IDS, labels, strict=True)]
+    assert_accumulates(tmp_path, rows, head=head, sparse_prediction=sparse_prediction)
+
+
+def test_accumulated_choices_equal_one_large_batch(tmp_path):
+    rows = [{"input_ids": ids.view(2, 3), "labels": label % 2} for label, ids in enumerate(IDS)]
+    assert_accumulates(tmp_path, rows, head=WaveForMultipleChoice)
+
+
+def test_accumulated_answers_equal_one_large_batch(tmp_path):
+    rows = [{"input_ids": ids, "start_positions": row % 4, "end_positions": 5} for row, ids in enumerate(IDS)]
+    assert_accumulates(tmp_path, rows, head=WaveForQuestionAnswering)
+
+
+def assert_accumulates(output_dir, rows, *, head=WaveForSequenceClassification, **fields):
+    """Assert that one batch of 16 and four of 4 make the same loss, gradient and weights."""
+    config = tiny_config(initializer_range=0.5, **fields)
+    logs, weights = [], []
     for batch_size in (16, 4):
         arguments = {"per_device_train_batch_size": batch_size, "gradient_accumulation_steps": 16 // batch_size}
-        trainer = train(tmp_path, rows, config=config, max_steps=1, logging_steps=1, save_strategy="no", **arguments)
+        # With plain SGD, unlike AdamW, the step is as long as the gradient.
+        arguments |= {"max_steps": 1, "optim": "sgd", "learning_rate": 1.0, "max_grad_norm": 0.0, "logging_steps": 1}
+        trainer = train(output_dir, rows, head=head, config=config, save_strategy="no", **arguments)
         logs.append({name: trainer.state.log_history[0][name] for name in ("loss", "grad_norm")})
+        weights.append(trainer.model.state_dict())
     assert logs[1] == pytest.approx(logs[0], rel=1e-4)
+    assert_close(weights[1], weights[0], atol=1e-5, rtol=1e-4)
 
 
 def test_stops_early_and_goes_back_to_the_best_checkpoint(tmp_path):

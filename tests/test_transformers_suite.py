@@ -11,13 +11,10 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from builders import ALL_PARTS, random_ids, tiny_config
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
-    MODEL_MAPPING_NAMES,
-)
+from builders import ALL_PARTS, HEADS, random_ids, tiny_config
+from transformers.models.auto import modeling_auto as auto
 
-from wave_hf import WaveConfig, WaveForSequenceClassification, WaveModel
+from wave_hf import WaveConfig, WaveModel
 
 if not os.environ.get("TRANSFORMERS_TESTS"):
     pytest.skip("TRANSFORMERS_TESTS does not name a checkout of transformers", allow_module_level=True)
@@ -33,6 +30,7 @@ class WaveModelTester:
     batch_size, seq_length = 5, 7
     hidden_size = 8
     num_hidden_layers = 2
+    num_choices = 4
     is_training = True
 
     def get_config(self):
@@ -46,10 +44,14 @@ class WaveModelTester:
 
 
 # From these tables the suite knows which class takes labels.
-@patch.dict(MODEL_MAPPING_NAMES, {WaveConfig.model_type: "WaveModel"})
-@patch.dict(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES, {WaveConfig.model_type: "WaveForSequenceClassification"})
+@patch.dict(auto.MODEL_MAPPING_NAMES, wave_network="WaveModel")
+@patch.dict(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES, wave_network="WaveForMaskedLM")
+@patch.dict(auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES, wave_network="WaveForMultipleChoice")
+@patch.dict(auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES, wave_network="WaveForQuestionAnswering")
+@patch.dict(auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES, wave_network="WaveForSequenceClassification")
+@patch.dict(auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES, wave_network="WaveForTokenClassification")
 class WaveModelTest(ModelTesterMixin, unittest.TestCase):
-    all_model_classes = (WaveModel, WaveForSequenceClassification)
+    all_model_classes = (WaveModel, *HEADS)
     has_attentions = False
 
     def setUp(self):
