@@ -5,7 +5,7 @@ import torch
 from builders import TEXTS, save_classifier, tiny_model, write_rows
 from transformers import BertConfig, BertForSequenceClassification
 
-from wave_hf import WaveModel
+from wave_hf import WaveForTokenClassification, WaveModel
 from wave_hf.files import load_classifier, load_rows, new_folder, writing
 
 
@@ -28,9 +28,11 @@ class TestClassifiers:
         BertForSequenceClassification(config).save_pretrained(tmp_path)
         self.refuse(tmp_path, ValueError, "model_type of config.json is 'bert', but should be 'wave_network'")
 
-    def test_network_without_a_head(self, tmp_path):
-        save_classifier(tmp_path, model_class=WaveModel)
-        self.refuse(tmp_path, ValueError, r"weights lack classifier\.bias, classifier\.weight")
+    @pytest.mark.parametrize("model_class", [WaveModel, WaveForTokenClassification])
+    def test_network_with_another_head_or_none(self, model_class, tmp_path):
+        save_classifier(tmp_path, model_class=model_class)
+        message = f"architecture of config.json is {model_class.__name__}, but should be WaveForSequenceClassification"
+        self.refuse(tmp_path, ValueError, message)
 
     def test_no_tokenizer(self, tmp_path):
         tiny_model().save_pretrained(tmp_path)

@@ -2,12 +2,24 @@
 
 import pytest
 import torch
-from builders import random_ids, tiny_config, tiny_model
+from builders import output_scores, random_ids, tiny_config, tiny_model, training_inputs
 from torch.testing import assert_close
 
-from wave_hf import WaveForSequenceClassification, WaveModel, train_tokenizer
+from wave_hf import (
+    WaveForQuestionAnswering,
+    WaveForSequenceClassification,
+    WaveForTokenClassification,
+    WaveModel,
+    train_tokenizer,
+)
 
 TEXTS = ["one wave and two waves", "an ocean of waves", "one ocean"]
+HEAD_MODULES = ["classifier", "qa_outputs"]  # peft trains them whole
+PEFT_TASKS = {
+    "SEQ_CLS": WaveForSequenceClassification,
+    "TOKEN_CLS": WaveForTokenClassification,
+    "QUESTION_ANS": WaveForQuestionAnswering,
+}
 
 
 class TestPeft:
@@ -15,12 +27,16 @@ class TestPeft:
     def peft(self):
         return pytest.importorskip("peft")
 
-    def adapted(self, peft):
-        config = peft.LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=2)
-        return peft.get_peft_model(tiny_model(), config)
+    @pytest.fixture(params=PEFT_TASKS)
+    def task(self, request):
+        return request.param
+
+    def adapted(self, peft, task):
+        config = peft.LoraConfig(task_type=task, target_modules="all-linear", exclude_modules=HEAD_MODULES, r=2)
+        return peft.get_peft_model(tiny_model(model_class=PEFT_TASKS[task]), config)
 
     def train(self, model):
-        batch = {"input_ids": random_ids(4, 6), "labels": torch.tensor([0, 1, 2, 0])}
+        batch = training_inputs(model.get_base_model(), input_ids=random_ids(4, 6))
         optimizer = torch.optim.SGD([parameter for parameter in model.parameters() if parameter.requires_grad], lr=0.5)
         losses = []
         for _ in range(10):
@@ -30,23 +46,23 @@ class TestPeft:
             optimizer.zero_grad()
         return losses
 
-    def test_lora_trains_beside_frozen_weights(self, peft):
-        model = self.adapted(peft)
+    def test_lora_trains_beside_frozen_weights(self, peft, task):
+        model = self.adapted(peft, task)
         table = model.get_input_embeddings().weight.clone()
         losses = self.train(model)
         assert losses[-1] < losses[0]
         assert torch.equal(model.get_input_embeddings().weight, table)
 
-    def test_adapter_is_saved_reloaded_and_merged(self, peft, tmp_path):
-        model = self.adapted(peft)
+    def test_adapter_is_saved_reloaded_and_merged(self, peft, task, tmp_path):
+        model, head = self.adapted(peft, task), PEFT_TASKS[task]
         self.train(model)
-        logits = model.eval()(random_ids(2, 5)).logits
+        logits = output_scores(model.eval()(random_ids(2, 5)))
         model.save_pretrained(tmp_path)
-        reloaded = peft.PeftModel.from_pretrained(tiny_model(), tmp_path).eval()
-        assert_close(reloaded(random_ids(2, 5)).logits, logits)
+        reloaded = peft.PeftModel.from_pretrained(tiny_model(model_class=head), tmp_path).eval()
+        assert_close(output_scores(reloaded(random_ids(2, 5))), logits)
         merged = reloaded.merge_and_unload()
-        assert isinstance(merged, WaveForSequenceClassification)
-        assert_close(merged(random_ids(2, 5)).logits, logits, atol=1e-5, rtol=1e-4)
+        assert isinstance(merged, head)
+        assert_close(output_scores(merged(random_ids(2, 5))), logits, atol=1e-5, rtol=1e-4)
 
 
 class TestSentenceTransformers:

@@ -19,7 +19,12 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
-from wave_hf import WaveForSequenceClassification
+from wave_hf import (
+    WaveForMaskedLM,
+    WaveForQuestionAnswering,
+    WaveForSequenceClassification,
+    WaveForTokenClassification,
+)
 from wave_hf.sequence_parallel import sequence_parallel
 
 TIMEOUT = 10  # seconds that a process waits for the others
@@ -104,6 +109,13 @@ def check_refusals() -> None:
     model(input_ids=random_ids(1, 8, seed=rank))
     with sequence_parallel(model), pytest.raises(ValueError, match="exactly one of input_ids or inputs_embeds"):
         model()
+
+
+@pytest.mark.parametrize("head", [WaveForTokenClassification, WaveForMaskedLM, WaveForQuestionAnswering])
+def test_head_that_labels_tokens_is_refused(head):
+    context = sequence_parallel(tiny_model(model_class=head))
+    with pytest.raises(ValueError, match=f"model is a {head.__name__}, but should read whole texts"), context:
+        pass
 
 
 def check_all() -> None:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from builders import tiny_config
+from builders import SPECIAL_TOKENS, TOKENIZER, tiny_config
 from torch.testing import assert_close
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
+from transformers import DataCollatorForLanguageModeling, EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
 
 from wave_hf import (
     WaveForMaskedLM,
@@ -39,12 +39,13 @@ def texts_that_hold_their_label(number: int) -> list[dict[str, torch.Tensor]]:
 
 
 def train(
-    output_dir, rows, *, head=WaveForSequenceClassification, config=None, callbacks=None, **arguments
+    output_dir, rows, *, head=WaveForSequenceClassification, config=None, collator=None, callbacks=None, **arguments
 ) -> Trainer:
     set_seed(0)
     trainer = Trainer(
         head(config or tiny_config()),
         TrainingArguments(output_dir, report_to="none", use_cpu=True, disable_tqdm=True, **arguments),
+        data_collator=collator,
         train_dataset=rows,
         eval_dataset=rows,
         compute_metrics=lambda pair: {"accuracy": np.mean(pair.predictions.argmax(-1) == pair.label_ids)},
@@ -59,6 +60,22 @@ def test_learns_a_separable_task(tmp_path):
     arguments = {"num_train_epochs": 8, "learning_rate": 0.02, "per_device_train_batch_size": 32}
     trainer = train(tmp_path, rows, save_strategy="no", **arguments)
     assert trainer.evaluate()["eval_accuracy"] > 0.95
+
+
+def test_learns_to_fill_masks(tmp_path):
+    specials, size = len(SPECIAL_TOKENS), len(TOKENIZER)
+    # Ten texts that count on, each from another token: a neighbour gives the masked token away.
+    texts = specials + (torch.arange(10)[:, None] + torch.arange(8)) % (size - specials)
+    rows = [{"input_ids": text} for text in texts] * 16
+    config = tiny_config(vocab_size=size, hidden_size=32, local_kernel_size=3, residual=True, sparse_prediction=True)
+    collator = DataCollatorForLanguageModeling(TOKENIZER, mlm_probability=0.2)
+    arguments = {"num_train_epochs": 30, "learning_rate": 0.01, "per_device_train_batch_size": 32}
+    trainer = train(
+        tmp_path, rows, head=WaveForMaskedLM, config=config, collator=collator, save_strategy="no", **arguments
+    )
+    masked = texts.clone()
+    masked[:, 4] = TOKENIZER.mask_token_id
+    assert torch.equal(trainer.model.eval()(masked).logits[:, 4].argmax(dim=-1), texts[:, 4])
 
 
 @pytest.mark.parametrize("problem_type", PROBLEMS)

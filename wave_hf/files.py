@@ -36,6 +36,10 @@ def load_classifier(model_dir: str) -> tuple[WaveForSequenceClassification, PreT
         raise ValueError(
             f"{model_dir}: the model_type of config.json is {model_type!r}, but should be {WaveConfig.model_type!r}."
         )
+    head = WaveForSequenceClassification.__name__
+    architecture = (config.get("architectures") or [head])[0]
+    if architecture != head:
+        raise ValueError(f"{model_dir}: the architecture of config.json is {architecture}, but should be {head}.")
     cached_file(model_dir, "tokenizer.json")  # raises unless there is one, as AutoTokenizer would not
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
     model, loading = WaveForSequenceClassification.from_pretrained(

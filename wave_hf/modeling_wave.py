@@ -799,21 +799,21 @@ def cross_entropy(
     """Mean cross entropy of the labels that are not -100; 0, with a gradient of 0, if all are.
 
     Args:
-        logits: `(..., C)`, any floating dtype; the loss is computed in float32.
+        logits: `(..., C)`, any floating dtype; the loss is computed in float32 at least.
         labels: Class ids from 0 to C - 1 or -100, `(...)`, int64.
         count: What the sum is divided by, if the mean is one over more batches than this. `None` counts the labels.
         name: What the caller knows `labels` by.
 
     Returns:
-        A scalar, float32.
+        A scalar, float32 at least.
 
     Raises:
         ValueError: `labels` has another shape, or holds something other than class ids.
     """
     check_labels(labels, logits.shape[:-1], name)
     labels = labels.to(logits.device, torch.int64).flatten()
+    logits = logits.flatten(0, -2).to(torch.promote_types(logits.dtype, torch.float32))
     try:
-        logits = logits.flatten(0, -2).float()
         total = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
     except IndexError as error:  # a check beforehand would make a GPU wait
         known = labels[labels != IGNORED]
@@ -856,7 +856,7 @@ class WaveForTexts(WavePreTrainedModel):
         self.classifier = nn.Linear(width, num_scores, bias=bias)
         self.post_init()
 
-    def score(
+    def text_logits(
         self,
         input_ids: torch.LongTensor | None,
         attention_mask: torch.Tensor | None,
@@ -911,7 +911,7 @@ class WaveForSequenceClassification(WaveForTexts):
             `logits` `(B, num_labels)` and, if asked for, `loss` (a scalar) and `hidden_states` (those of the first
             sides, if pairs are read separately).
         """
-        logits, hidden_states = self.score(input_ids, attention_mask, token_type_ids, inputs_embeds, **kwargs)
+        logits, hidden_states = self.text_logits(input_ids, attention_mask, token_type_ids, inputs_embeds, **kwargs)
         loss = None
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
@@ -1005,7 +1005,7 @@ class WaveForMultipleChoice(WaveForTexts):
             "position_ids": position_ids,
         }
         texts: Any = {name: None if choices is None else choices.flatten(0, 1) for name, choices in inputs.items()}
-        scores, hidden_states = self.score(**texts, **kwargs)
+        scores, hidden_states = self.text_logits(**texts, **kwargs)
         tokens: Any = inputs_embeds if input_ids is None else input_ids
         logits = scores.view(tokens.shape[:2])
         loss = None if labels is None else cross_entropy(logits, labels)
@@ -1059,11 +1059,11 @@ class WaveForTokens(WavePreTrainedModel):
             check_labels(labels, hidden_states.shape[:2])
             has_label = labels != IGNORED
             hidden_states, labels = hidden_states[has_label], labels[has_label]
-        logits = self.score(hidden_states)
+        logits = self.token_logits(hidden_states)
         loss = None if labels is None else cross_entropy(logits, labels, kwargs.get("num_items_in_batch"))
         return self.output_class(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
-    def score(self, hidden_states: torch.Tensor) -> torch.Tensor:
+    def token_logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Map hidden states `(..., H)` to logits `(..., C)`."""
         raise NotImplementedError
 
@@ -1080,7 +1080,7 @@ class WaveForTokenClassification(WaveForTokens):
         self.classifier = nn.Linear(config.hidden_size, self.num_labels)
         self.post_init()
 
-    def score(self, hidden_states: torch.Tensor) -> torch.Tensor:
+    def token_logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.dropout(hidden_states))
 
 
@@ -1125,7 +1125,7 @@ class WaveForMaskedLM(WaveForTokens):
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
         self.decoder = new_embeddings  # type: ignore[assignment]
 
-    def score(self, hidden_states: torch.Tensor) -> torch.Tensor:
+    def token_logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.decoder(self.head(hidden_states))
 
 

@@ -13,7 +13,15 @@ from typing import Any
 import torch
 from torch import distributed, nn
 
-from .modeling_wave import WavePreTrainedModel, energy, part_of_text, pool, pool_parts
+from .modeling_wave import (
+    WaveForQuestionAnswering,
+    WaveForTokens,
+    WavePreTrainedModel,
+    energy,
+    part_of_text,
+    pool,
+    pool_parts,
+)
 
 
 @contextmanager
@@ -28,7 +36,7 @@ def sequence_parallel(model: WavePreTrainedModel, group: distributed.ProcessGrou
     Dropout is drawn by each process for itself.
 
     Args:
-        model: A model with or without a head. If it is wrapped, the model in the wrapper.
+        model: A model without a head, or with one that reads whole texts. If it is wrapped, the model in the wrapper.
         group: The processes that share each text; `None` means all. Give `init_process_group` a `timeout`: if a
             process dies or stays away, the others raise an error after that time at the latest.
 
@@ -36,8 +44,11 @@ def sequence_parallel(model: WavePreTrainedModel, group: distributed.ProcessGrou
         Nothing; backward must end before the context does if layers are checkpointed.
 
     Raises:
-        ValueError: In `forward`: the processes were given different texts.
+        ValueError: The head labels tokens; or, in `forward`, the processes were given different texts.
     """
+    if isinstance(model, WaveForTokens | WaveForQuestionAnswering):
+        name = type(model).__name__
+        raise ValueError(f"model is a {name}, but should read whole texts: no process has all tokens to label.")
     shares = _Shares(group)
     wave: Any = model.base_model
     hooks = [
