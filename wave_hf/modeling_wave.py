@@ -793,16 +793,13 @@ def check_labels(labels: torch.Tensor, shape: torch.Size, name: str = "labels") 
         raise ValueError(f"{name} is {given}, but should be torch.int64 of the shape {tuple(shape)}.")
 
 
-def cross_entropy(
-    logits: torch.Tensor, labels: torch.Tensor, count: torch.Tensor | int | None = None, name: str = "labels"
-) -> torch.Tensor:
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, count: torch.Tensor | int | None = None) -> torch.Tensor:
     """Mean cross entropy of the labels that are not -100; 0, with a gradient of 0, if all are.
 
     Args:
         logits: `(..., C)`, any floating dtype; the loss is computed in float32 at least.
         labels: Class ids from 0 to C - 1 or -100, `(...)`, int64.
         count: What the sum is divided by, if the mean is one over more batches than this. `None` counts the labels.
-        name: What the caller knows `labels` by.
 
     Returns:
         A scalar, float32 at least.
@@ -810,7 +807,7 @@ def cross_entropy(
     Raises:
         ValueError: `labels` has another shape, or holds something other than class ids.
     """
-    check_labels(labels, logits.shape[:-1], name)
+    check_labels(labels, logits.shape[:-1])
     labels = labels.to(logits.device, torch.int64).flatten()
     logits = logits.flatten(0, -2).to(torch.promote_types(logits.dtype, torch.float32))
     try:
@@ -818,7 +815,7 @@ def cross_entropy(
     except IndexError as error:  # a check beforehand would make a GPU wait
         known = labels[labels != IGNORED]
         raise ValueError(
-            f"{name} lie between {known.min()} and {known.max()}, but should be classes from 0 to "
+            f"labels lie between {known.min()} and {known.max()}, but should be classes from 0 to "
             f"{logits.shape[-1] - 1}, or {IGNORED} for none."
         ) from error
     if count is None:
@@ -826,8 +823,17 @@ def cross_entropy(
     return total / torch.as_tensor(count, device=total.device).clamp(min=1)
 
 
+def ignore_outside(positions: torch.Tensor, is_real: torch.Tensor, name: str) -> torch.Tensor:
+    """Set positions `(B,)` to -100 unless a real token, one that `is_real` `(B, T)` is true for, stands there."""
+    check_labels(positions, is_real.shape[:1], name)
+    positions = positions.to(is_real.device)
+    places = torch.arange(is_real.shape[1], device=is_real.device)
+    is_inside = (is_real & (positions.unsqueeze(-1) == places)).any(dim=-1)
+    return positions.masked_fill(~is_inside, IGNORED)
+
+
 def classification_loss(labels: torch.Tensor, pooled_logits: torch.Tensor, config: WaveConfig) -> torch.Tensor:
-    """Return transformers' loss of texts, but that of one label a text as `cross_entropy` has it."""
+    """The loss of texts: `cross_entropy` for one label a text, else transformers' own."""
     problem = config.problem_type
     if problem is None and config.num_labels != 1 and labels.dtype in (torch.int64, torch.int32):
         problem = "single_label_classification"
@@ -842,18 +848,18 @@ def head_dropout(config: WaveConfig) -> nn.Dropout:
 
 
 class WaveForTexts(WavePreTrainedModel):
-    """Base of the heads that give scores to whole texts, or to pairs of them as `config.pair_encoding` says."""
+    """Base of the heads that read whole texts, or pairs of them as `config.pair_encoding` says."""
 
     # The loss is a mean over the batch at hand: Trainer itself must account for accumulation and several processes.
     accepts_loss_kwargs = False
 
-    def __init__(self, config: WaveConfig, num_scores: int, bias: bool = True):
+    def __init__(self, config: WaveConfig, num_logits: int, bias: bool = True):
         super().__init__(config)
         self.is_separate = config.pair_encoding == "separate"
         self.wave = WaveModel(config)
         self.dropout = head_dropout(config)
         width = config.hidden_size * (2 if self.is_separate else 1)
-        self.classifier = nn.Linear(width, num_scores, bias=bias)
+        self.classifier = nn.Linear(width, num_logits, bias=bias)
         self.post_init()
 
     def text_logits(
@@ -864,7 +870,7 @@ class WaveForTexts(WavePreTrainedModel):
         inputs_embeds: torch.Tensor | None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...] | None]:
-        """Return the scores of texts `(B, num_scores)`, and the hidden states if asked for."""
+        """Return the logits of texts, `(B, num_logits)`, and the hidden states if asked for."""
         inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids, **kwargs}
         tokens = inputs_embeds if input_ids is None else input_ids
         if self.is_separate and tokens is not None:  # without tokens, the network says what is missing
@@ -1101,8 +1107,8 @@ class WaveForMaskedLM(WaveForTokens):
     """A Wave Network that tells which tokens stood where [MASK] stands now: it learns from texts without labels.
 
     What a wave can know of a masked token is the sum over its text, G, and what a local kernel or positions tell of
-    its place. Without these two, all masked tokens of a text get the same logits. The logits are products with the
-    rows of the token table, if `config.tie_word_embeddings`.
+    its place. Without these two, all masked tokens of a text get the same logits. The head is BERT's
+    (arXiv:1810.04805): its logits are products with the rows of the token table, if `config.tie_word_embeddings`.
     """
 
     output_class = MaskedLMOutput
@@ -1127,15 +1133,6 @@ class WaveForMaskedLM(WaveForTokens):
 
     def token_logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.decoder(self.head(hidden_states))
-
-
-def ignore_outside(positions: torch.Tensor, is_real: torch.Tensor, name: str) -> torch.Tensor:
-    """Set positions `(B,)` to -100 unless a real token, one that `is_real` `(B, T)` is true for, stands there."""
-    check_labels(positions, is_real.shape[:1], name)
-    positions = positions.to(is_real.device)
-    places = torch.arange(is_real.shape[1], device=is_real.device)
-    is_inside = (is_real & (positions.unsqueeze(-1) == places)).any(dim=-1)
-    return positions.masked_fill(~is_inside, IGNORED)
 
 
 class WaveForQuestionAnswering(WavePreTrainedModel):
