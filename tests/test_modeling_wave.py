@@ -46,6 +46,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from packaging.version import Version
+from safetensors import safe_open
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.testing import assert_close
@@ -767,6 +768,24 @@ class TestSaving:
         loaded = WaveForSequenceClassification.from_pretrained(tmp_path, num_labels=7, ignore_mismatched_sizes=True)
         assert loaded(random_ids(2, 6)).logits.shape == (2, 7)
         assert_close(loaded.wave.state_dict(), model.wave.state_dict())
+
+    @pytest.mark.parametrize(
+        ("head", "names"),
+        [
+            (WaveForSequenceClassification, ["classifier.bias", "classifier.weight"]),
+            (WaveForMultipleChoice, ["classifier.weight"]),
+            (WaveForTokenClassification, ["classifier.bias", "classifier.weight"]),
+            (
+                WaveForMaskedLM,
+                ["decoder.bias", "head.dense.bias", "head.dense.weight", "head.norm.bias", "head.norm.weight"],
+            ),
+            (WaveForQuestionAnswering, ["qa_outputs.weight"]),
+        ],
+    )
+    def test_weights_of_heads_keep_their_names(self, head, names, tmp_path):
+        tiny_model(model_class=head).save_pretrained(tmp_path)
+        with safe_open(tmp_path / "model.safetensors", "pt") as file:
+            assert sorted(name for name in file.keys() if not name.startswith("wave.")) == names  # noqa: SIM118
 
     @pytest.mark.parametrize("head", HEADS)
     def test_body_and_head_load_each_other(self, head, tmp_path):
