@@ -13,6 +13,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, NamedSplit, Value
@@ -75,15 +76,32 @@ def load_embedded_corpus(seed: int = 42) -> DatasetDict:
         ['torch', 'sympy', 'transformers', 'pandas', 'numpy', 'networkx', 'huggingface_hub', 'datasets']
         ```
     """
-    sources = {library: _find_sources(library) for library in LIBRARIES}
+    docstrings = {library: read_docstrings(library, seed) for library in LIBRARIES}
     description = _describe(seed)
     logger.info(description)
 
-    progress = tqdm(sources.items(), desc="Reading documentation strings", unit="library")
-    sentences = {library: _sample_sentences(paths, seed) for library, paths in progress}
+    progress = tqdm(docstrings.items(), desc="Reading documentation strings", unit="library")
+    sentences = {library: _sample_sentences(found) for library, found in progress}
 
     splits = _split(_drop_shared(sentences), seed)
     return DatasetDict({name: _to_dataset(rows, name, description) for name, rows in splits.items()})
+
+
+def read_docstrings(library: str, seed: int = 42) -> Iterator[str]:
+    """Read the documentation strings of an installed library without importing it.
+
+    Args:
+        library: A name of `LIBRARIES`, or of any other package.
+        seed: Chooses the order of its files.
+
+    Returns:
+        The docstrings of its modules, classes and functions, file by file in random order; some are empty.
+
+    Raises:
+        ImportError: The library is not installed, or was installed without its Python source.
+    """
+    paths = _find_sources(library)
+    return chain.from_iterable(map(_read_docstrings, random.Random(seed).sample(paths, len(paths))))
 
 
 def _find_sources(library: str) -> list[Path]:
@@ -110,13 +128,12 @@ def _describe(seed: int) -> str:
     return f"Sentences from the documentation strings of {versions}; seed {seed}."
 
 
-def _sample_sentences(paths: list[Path], seed: int) -> list[str]:
-    """Collect the sentences of one library, reading files in random order until there are enough of them."""
+def _sample_sentences(docstrings: Iterator[str]) -> list[str]:
+    """Collect the sentences of one library, reading docstrings until there are enough of them."""
     sentences: dict[str, str] = {}
-    for path in random.Random(seed).sample(paths, len(paths)):
-        for docstring in _read_docstrings(path):
-            for sentence in _prose_sentences(docstring):
-                sentences.setdefault(sentence.casefold(), sentence)
+    for docstring in docstrings:
+        for sentence in prose_sentences(docstring):
+            sentences.setdefault(sentence.casefold(), sentence)
         if len(sentences) >= MAX_SENTENCES_PER_LIBRARY:
             break
     return list(sentences.values())[:MAX_SENTENCES_PER_LIBRARY]
@@ -140,10 +157,21 @@ def _docstrings(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFun
             yield from _docstrings(child)
 
 
-def _prose_sentences(docstring: str) -> Iterator[str]:
-    for paragraph in _PARAGRAPH.findall(_CODE.sub("", docstring)):
-        words = _MARKUP.sub("", paragraph).split()
-        yield from filter(_is_prose, _SENTENCE_END.split(" ".join(words)))
+def prose_paragraphs(docstring: str) -> list[str]:
+    """Return the paragraphs of a docstring that are prose, each on one line and with its markup."""
+    return [" ".join(paragraph.split()) for paragraph in _PARAGRAPH.findall(_CODE.sub("", docstring))]
+
+
+def prose_sentences(docstring: str) -> Iterator[str]:
+    """Yield the sentences of a docstring that the corpus takes: prose of 7 to 60 words, without its markup."""
+    for paragraph in prose_paragraphs(docstring):
+        text = " ".join(_MARKUP.sub("", paragraph).split())
+        yield from filter(_is_prose, split_sentences(text))
+
+
+def split_sentences(text: str) -> list[str]:
+    """Split a text after each full stop that a capital letter follows."""
+    return _SENTENCE_END.split(text)
 
 
 def _is_prose(sentence: str) -> bool:
