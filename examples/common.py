@@ -15,12 +15,12 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from itertools import chain, compress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import datasets
 import numpy as np
@@ -30,7 +30,7 @@ import transformers
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from checkpoints import check_same_network, find_checkpoint, list_checkpoints
-from datasets import Dataset, List, Value
+from datasets import Dataset, IterableDataset, List, Value
 from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HTTPError, StrictDataclassError
@@ -107,6 +107,8 @@ class ModelArguments:
 class DataArguments:
     """Where the rows come from and how long they may be; the embedded corpus if nothing is named."""
 
+    file_formats: ClassVar[tuple[str, ...]] = (".csv", ".json")
+
     dataset_name: str | None = field(default=None, metadata={"help": "Folder or Hub id of a dataset."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of that dataset."})
     train_file: str | None = field(default=None, metadata={"help": "Rows to train on, csv or json."})
@@ -148,14 +150,14 @@ class DataArguments:
             raise ValueError("--dataset_name and files exclude each other")
         if len({Path(file).suffix for file in self.files.values()}) > 1:
             raise ValueError(f"The files differ in format: {', '.join(self.files.values())}")
-        check_formats(self.files.values())
+        check_formats(self.files.values(), self.file_formats)
 
 
-def check_formats(files: Iterable[str]) -> None:
-    """Raise ValueError unless all are csv or json files."""
+def check_formats(files: Iterable[str], formats: tuple[str, ...] = (".csv", ".json")) -> None:
+    """Raise ValueError unless all are files of these formats."""
     for file in files:
-        if Path(file).suffix not in (".csv", ".json"):
-            raise ValueError(f"{file} is neither a .csv nor a .json file")
+        if Path(file).suffix not in formats:
+            raise ValueError(f"{file} is neither a {' nor a '.join(formats)} file")
 
 
 @dataclass
@@ -409,22 +411,26 @@ def _parse_value(text: str) -> Any:
 
 
 def load_tokenizer(
-    model_args: ModelArguments, config: PreTrainedConfig, rows: Dataset | None, checkpoint: str | None
+    model_args: ModelArguments,
+    config: PreTrainedConfig,
+    texts: Iterable[str],
+    checkpoint: str | None,
+    do_lower_case: bool = True,
 ) -> PreTrainedTokenizerBase:
-    """Load the tokenizer, or train one on the training rows, and fit the config of a new model to it.
+    """Load the tokenizer, or train one on the training texts, and fit the config of a new model to it.
 
     Args:
         model_args: Name the tokenizer, if it is not to be trained.
         config: Its vocab_size is what a trained tokenizer aims at. From scratch, vocab_size and pad_token_id are set.
-        rows: The rows to train it on: their columns text and text_pair.
+        texts: The texts to train it on; they are read only then.
         checkpoint: The run that is resumed: its tokenizer is used again.
+        do_lower_case: Whether a trained tokenizer lowercases.
     """
     name = model_args.tokenizer_name or model_args.model_name_or_path or checkpoint
     tokenizer: PreTrainedTokenizerBase
     with ending_with_one_line(f"Tokenizer {name or 'of the training texts'}"):
         if name is None:
-            columns = [] if rows is None else [rows[name] for name in text_columns(rows)]
-            tokenizer = train_tokenizer(chain(*columns), vocab_size=config.vocab_size)
+            tokenizer = train_tokenizer(texts, config.vocab_size, do_lower_case)
         else:
             tokenizer = AutoTokenizer.from_pretrained(name, **model_args.hub_options)
     if model_args.model_name_or_path is None:
@@ -444,19 +450,47 @@ def text_columns(rows: Dataset) -> list[str]:
     return [name for name in ("text", "text_pair") if name in rows.column_names]
 
 
-def load_model(model_args: ModelArguments, config: PreTrainedConfig, task: Task, seed: int) -> PreTrainedModel:
-    """Load the checkpoint, or make a new model whose weights depend on nothing but config, task and seed."""
-    task.write_to(config)
+def load_model(model_args: ModelArguments, config: PreTrainedConfig, seed: int, auto_class: Any) -> PreTrainedModel:
+    """Load the checkpoint, or make a new model whose weights depend on nothing but its class, config and seed."""
     set_seed(seed)
     if model_args.model_name_or_path is None:
-        return AutoModelForSequenceClassification.from_config(config, trust_remote_code=model_args.trust_remote_code)
+        return auto_class.from_config(config, trust_remote_code=model_args.trust_remote_code)
     with ending_with_one_line(f"Model {model_args.model_name_or_path}"):
-        return AutoModelForSequenceClassification.from_pretrained(
+        return auto_class.from_pretrained(
             model_args.model_name_or_path,
             config=config,
             ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
             **model_args.hub_options,
         )
+
+
+def load_model_and_tokenizer(
+    model_args: ModelArguments,
+    config: PreTrainedConfig,
+    texts: Iterable[str],
+    seed: int,
+    checkpoint: str | None,
+    auto_class: Any = AutoModelForSequenceClassification,
+    do_lower_case: bool = True,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the model, and the tokenizer that makes just what this model takes.
+
+    Args:
+        model_args: Name them, if they are not new.
+        config: Of the model; from scratch, it is fitted to the tokenizer.
+        texts: What a new tokenizer is trained on.
+        seed: Of new weights.
+        checkpoint: The one the run resumes from.
+        auto_class: The class of transformers that makes the model.
+        do_lower_case: Whether a new tokenizer lowercases.
+    """
+    tokenizer = load_tokenizer(model_args, config, texts, checkpoint, do_lower_case)
+    model = load_model(model_args, config, seed, auto_class)
+    check_same_network(model.config, checkpoint)
+    # Some networks take no attention mask, or no token types.
+    taken = inspect.signature(model.forward).parameters
+    tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in taken]
+    return model, tokenizer
 
 
 def prepare(
@@ -469,12 +503,10 @@ def prepare(
     checkpoint: str | None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Dataset]]:
     """Return the model, its tokenizer and the rows as token ids; `checkpoint` is the one the run resumes from."""
-    tokenizer = load_tokenizer(model_args, config, splits.get("train"), checkpoint)
-    model = load_model(model_args, config, task, seed)
-    check_same_network(model.config, checkpoint)
-    # Some networks take no attention mask, or no token types.
-    taken = inspect.signature(model.forward).parameters
-    tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in taken]
+    task.write_to(config)
+    train = splits.get("train")
+    texts = chain(*(train[name] for name in text_columns(train))) if train is not None else ()
+    model, tokenizer = load_model_and_tokenizer(model_args, config, texts, seed, checkpoint)
     splits = {split: tokenize(rows, tokenizer, config, task, data_args) for split, rows in splits.items()}
     return model, tokenizer, splits
 
@@ -487,12 +519,7 @@ def tokenize(
     data_args: DataArguments,
 ) -> Dataset:
     """Turn texts or pairs of texts into token ids, and labels into what the loss expects."""
-    limits = (data_args.max_seq_length, tokenizer.model_max_length, getattr(config, "max_position_embeddings", None))
-    options = {
-        "truncation": True,
-        "max_length": min(limit for limit in limits if limit is not None),
-        "padding": "max_length" if data_args.pad_to_max_length else False,
-    }
+    options = length_options(tokenizer, config, data_args)
 
     def encode(batch: dict[str, list]) -> dict[str, Any]:
         encoded = tokenizer(batch["text"], batch.get("text_pair"), **options)
@@ -509,20 +536,41 @@ def tokenize(
     )
 
 
-def check_same_rows(splits: dict[str, Dataset]) -> None:
-    """Refuse to train on several processes that do not have the same rows."""
+def length_options(
+    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, data_args: DataArguments
+) -> dict[str, Any]:
+    """Return how long texts may be and whether they are padded, as a tokenizer takes it."""
+    limits = (data_args.max_seq_length, tokenizer.model_max_length, getattr(config, "max_position_embeddings", None))
+    return {
+        "truncation": True,
+        "max_length": min(limit for limit in limits if limit is not None),
+        "padding": "max_length" if data_args.pad_to_max_length else False,
+    }
+
+
+def check_same_rows(splits: Mapping[str, Dataset | IterableDataset]) -> None:
+    """Refuse to train on several processes that do not have the same rows; streams are not looked into."""
     digests: dict[str, list[str]] = {}
     for split, rows in splits.items():
-        ids = rows.with_format("arrow")[:]["input_ids"].combine_chunks()
-        parts = [ids.value_lengths(), ids.flatten()]
-        if "labels" in rows.column_names:
-            parts.append(pa.array(np.asarray(rows["labels"][:]).ravel()))
-        digests[split] = [hashlib.sha256(part.to_numpy(zero_copy_only=False).tobytes()).hexdigest() for part in parts]
+        if isinstance(rows, Dataset):
+            table = rows.with_format("arrow")[:]
+            parts = chain(*(_flat_parts(table[name].combine_chunks()) for name in sorted(rows.column_names)))
+            digests[split] = [
+                hashlib.sha256(part.to_numpy(zero_copy_only=False).tobytes()).hexdigest() for part in parts
+            ]
     of_all_processes = gather_object([digests])
     with ending_together():
         for split, digest in digests.items():
             if any(other.get(split) != digest for other in of_all_processes):
                 raise SystemExit(f"The processes of this run have different {split} data")
+
+
+def _flat_parts(column: pa.Array) -> Iterator[pa.Array]:
+    """Yield the lengths of the lists of a column, level by level, and its numbers."""
+    while pa.types.is_list(column.type):
+        yield column.value_lengths()
+        column = column.flatten()
+    yield column
 
 
 def score(task: Task, compute: Metric, logits: np.ndarray, references: np.ndarray) -> dict[str, float]:
@@ -541,31 +589,42 @@ def prepare_for_trainer(
     task: Task,
     splits: dict[str, Dataset],
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Dataset]]:
-    """Return what `prepare` does, and set `resume_from_checkpoint` to the checkpoint that was found."""
-    args = training_args
-    checkpoint = find_checkpoint(args.resume_from_checkpoint, str(args.output_dir), TRAINER_STATE_NAME)
-    args.resume_from_checkpoint = checkpoint
-    return prepare(model_args, data_args, config, task, splits, args.seed, checkpoint)
+    """Return what `prepare` does, and tell Trainer of the checkpoint."""
+    checkpoint = checkpoint_of_trainer(training_args)
+    return prepare(model_args, data_args, config, task, splits, training_args.seed, checkpoint)
+
+
+def checkpoint_of_trainer(args: TrainingArguments) -> str | None:
+    """Find the checkpoint that the run resumes from, and set `resume_from_checkpoint` to it."""
+    args.resume_from_checkpoint = find_checkpoint(
+        args.resume_from_checkpoint, str(args.output_dir), TRAINER_STATE_NAME
+    )
+    return args.resume_from_checkpoint
 
 
 def make_trainer(
     args: TrainingArguments,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    task: Task,
-    splits: dict[str, Dataset],
-    compute: Metric,
+    splits: Mapping[str, Dataset | IterableDataset],
+    compute_metrics: Callable[[EvalPrediction], dict[str, float]],
     trainer_class: Callable[..., Trainer] = LengthGroupedTrainer,
+    **options: Any,
 ) -> Trainer:
-    """Return a Trainer that scores by `compute`, unless the processes have different rows.
+    """Return a Trainer, unless the processes have different rows.
 
     Not within `ending_together`, as the processes exchange something. Trainer makes the output folder.
+
+    Args:
+        args: Of Trainer.
+        model: What is trained.
+        tokenizer: Its tokenizer.
+        splits: Its rows as token ids, `train` and `validation` as far as there are.
+        compute_metrics: As Trainer takes it.
+        trainer_class: Makes the Trainer.
+        **options: What else it takes, such as `data_collator`.
     """
     check_same_rows(splits)
-
-    def compute_metrics(output: EvalPrediction) -> dict[str, float]:
-        return score(task, compute, output.predictions, output.label_ids)  # type: ignore[arg-type]
-
     return trainer_class(
         model=model,
         args=args,
@@ -573,7 +632,13 @@ def make_trainer(
         eval_dataset=splits.get("validation"),
         processing_class=tokenizer,
         compute_metrics=compute_metrics,
+        **options,
     )
+
+
+def scorer(task: Task, compute: Metric) -> Callable[[EvalPrediction], dict[str, float]]:
+    """Return what tells Trainer the `score` of logits."""
+    return lambda output: score(task, compute, output.predictions, output.label_ids)  # type: ignore[arg-type]
 
 
 def run(
@@ -589,25 +654,32 @@ def run(
         predictions: Name of the file of predictions, without suffix.
         probabilities: Whether it gets the probability of each label.
     """
+    train_and_evaluate(trainer, splits)
+    if trainer.args.do_predict:
+        predict(trainer, splits["test"], task, f"{predictions}.txt", probabilities)
+        if "test_mm" in splits:
+            predict(trainer, splits["test_mm"], task, f"{predictions}-mm.txt", probabilities)
+
+
+def train_and_evaluate(trainer: Trainer, splits: Mapping[str, Dataset | IterableDataset]) -> None:
+    """Train and evaluate, as far as the command line asks for it; see `run`."""
     args = trainer.args
     facts = run_facts(trainer.model, args.world_size, args.seed)  # type: ignore[arg-type]
     logger.info(f"This run: {facts}")
+    sizes = {split: len(rows) for split, rows in splits.items() if isinstance(rows, Dataset)}
     if args.do_train:
         result = trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
         trainer.save_model(_internal_call=True)  # else it would push as well, before anything is measured
         trainer.save_state()
-        report(trainer, "train", result.metrics | facts | {"train_samples": len(splits["train"])})
+        samples = {"train_samples": sizes["train"]} if "train" in sizes else {}
+        report(trainer, "train", result.metrics | facts | samples)
     if args.do_eval:
         metrics: dict[str, float] = dict(facts)
         if "validation_mm" in splits:
             metrics |= {f"{name}_mm": value for name, value in trainer.evaluate(splits["validation_mm"]).items()}
         # Last, because the model card tells of the last evaluation.
-        metrics |= trainer.evaluate() | {"eval_samples": len(splits["validation"])}
-        report(trainer, "eval", metrics)
-    if args.do_predict:
-        predict(trainer, splits["test"], task, f"{predictions}.txt", probabilities)
-        if "test_mm" in splits:
-            predict(trainer, splits["test_mm"], task, f"{predictions}-mm.txt", probabilities)
+        samples = {"eval_samples": sizes["validation"]} if "validation" in sizes else {}
+        report(trainer, "eval", metrics | trainer.evaluate() | samples)
 
 
 def run_facts(model: PreTrainedModel, world_size: int, seed: int) -> dict[str, int]:
@@ -640,13 +712,15 @@ def write_predictions(file: Path, header: list[str], columns: list[list[str]]) -
         writer.writerows(zip(range(len(columns[0])), *columns, strict=True))
 
 
-def publish(trainer: Trainer, model_args: ModelArguments, data_args: DataArguments) -> None:
-    """Push the model to the Hub, or write the card of a model that was trained just now."""
+def publish(
+    trainer: Trainer, model_args: ModelArguments, data_args: DataArguments, task: str = "text-classification"
+) -> None:
+    """Push the model to the Hub, or write the card of a model that was trained just now; `task` is the Hub's name."""
     command = shlex.join(["python", *sys.argv])
     for secret in filter(None, (trainer.args.hub_token, model_args.token)):
         command = command.replace(secret, "TOKEN")
     card: dict[str, Any] = {"command": command, "finetuned_from": model_args.model_name_or_path}
-    card |= data_args.card | {"tasks": "text-classification"}
+    card |= data_args.card | {"tasks": task}
     if trainer.args.push_to_hub:
         with ending_with_one_line(f"The model is in {trainer.args.output_dir}, but not on the Hub"):
             trainer.push_to_hub(**card)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
+import pyarrow as pa
 import torch
 from datasets import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -79,5 +79,9 @@ class LengthGroupedTrainer(ModelCardTrainer):
 
 
 def text_lengths(rows: Dataset) -> np.ndarray:
-    """Return the number of tokens of each row, `(N,)`."""
-    return pc.list_value_length(rows.with_format("arrow")[:]["input_ids"]).to_numpy()
+    """Return the number of tokens of each row or, if it is a choice among texts, of its longest, `(N,)`."""
+    ids = rows.with_format("arrow")[:]["input_ids"].combine_chunks()
+    counts = ids.value_lengths().to_numpy()
+    if not pa.types.is_list(ids.type.value_type):
+        return counts
+    return np.maximum.reduceat(ids.flatten().value_lengths().to_numpy(), np.cumsum(counts) - counts)

@@ -2,14 +2,24 @@
 """From files, the Hub or the embedded corpus to rows of text, or text and text_pair, and label."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from common import DataArguments, ModelArguments, Task, ending_with_one_line
-from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, load_dataset
+from datasets import (
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    Features,
+    IterableDataset,
+    IterableDatasetDict,
+    List,
+    Value,
+    load_dataset,
+)
 from sklearn.model_selection import train_test_split
 from transformers import PreTrainedConfig
 
@@ -18,8 +28,13 @@ from wave_hf.embedded_corpus import load_embedded_corpus
 logger = logging.getLogger("examples.rows")
 
 
-def load_raw_datasets(data_args: DataArguments, model_args: ModelArguments) -> DatasetDict:
-    """Load the splits of the dataset, the files, or the embedded corpus."""
+def load_raw_datasets(
+    data_args: DataArguments,
+    model_args: ModelArguments,
+    load_embedded: Callable[[], DatasetDict] = load_embedded_corpus,
+    streaming: bool = False,
+) -> DatasetDict | IterableDatasetDict:
+    """Load the splits of the dataset, the files, or the embedded corpus; streams if asked for."""
     if data_args.dataset_name:
         with ending_with_one_line(data_args.dataset_name):
             return load_dataset(
@@ -27,21 +42,24 @@ def load_raw_datasets(data_args: DataArguments, model_args: ModelArguments) -> D
                 data_args.dataset_config_name,
                 cache_dir=model_args.cache_dir,
                 token=model_args.token,
+                streaming=streaming,
             )
     if not data_args.files:
         logger.info("No data is named: using the embedded corpus")
-        return load_embedded_corpus()
+        return load_embedded()
     # One by one: rows to predict may lack columns of the training rows.
-    return DatasetDict({split: load_file(file, model_args.cache_dir) for split, file in data_args.files.items()})
+    files = {split: load_file(file, model_args.cache_dir, streaming) for split, file in data_args.files.items()}
+    return IterableDatasetDict(files) if streaming else DatasetDict(files)
 
 
-def load_file(file: str, cache_dir: str | None) -> Dataset:
-    """Load the rows of a csv or json file."""
-    file_format = Path(file).suffix[1:]
+def load_file(file: str, cache_dir: str | None, streaming: bool = False) -> Any:
+    """Load the rows of a csv, json or txt file, as a stream if asked for."""
+    file_format = Path(file).suffix[1:].replace("txt", "text")
     # Only an empty cell is missing: "NA" or "None" may be a text or a label.
-    options = {"keep_default_na": False, "na_values": [""]} if file_format == "csv" else {}
+    options: dict[str, Any] = {"keep_default_na": False, "na_values": [""]} if file_format == "csv" else {}
+    options |= {"cache_dir": cache_dir, "streaming": streaming}
     with ending_with_one_line(file):
-        return load_dataset(file_format, data_files=file, split="train", cache_dir=cache_dir, **options)
+        return load_dataset(file_format, data_files=file, split="train", **options)
 
 
 def select_splits(raw: DatasetDict, names: dict[str, str], needed: set[str], label_column: str) -> DatasetDict:
@@ -61,8 +79,13 @@ def select_splits(raw: DatasetDict, names: dict[str, str], needed: set[str], lab
     selected = DatasetDict({split: rows for split, rows in found.items() if split.split("_")[0] in needed})
     for split, rows in selected.items():
         if not split.startswith("test"):
-            check_columns(split, [label_column], rows.column_names)
+            check_columns(split, [label_column], column_names(rows))
     return selected
+
+
+def column_names(rows: Dataset | IterableDataset) -> list[str]:
+    """Return the columns; those of a stream may be known by its first row alone."""
+    return rows.column_names or list(next(iter(rows), {}))
 
 
 def check_columns(split: str, wanted: Iterable[str], columns: list[str]) -> None:
@@ -177,12 +200,16 @@ def check_labels(splits: dict[str, Dataset], task: Task) -> None:
 
 
 def choose_rows(
-    splits: dict[str, Dataset], task: Task, data_args: DataArguments, needed: set[str], seed: int
+    splits: Mapping[str, Dataset], task: Task | None, data_args: DataArguments, needed: set[str], seed: int
 ) -> dict[str, Dataset]:
-    """Hold out validation rows if there are none, and take the first rows up to the limits."""
+    """Hold out validation rows if there are none, and take the first rows up to the limits.
+
+    Classes keep their share if the task has one label a row.
+    """
     chosen = dict(splits)
     if "validation" in needed - chosen.keys():
-        classes = chosen["train"]["label"] if task.problem_type == "single_label_classification" else None
+        is_of_classes = task is not None and task.problem_type == "single_label_classification"
+        classes = chosen["train"]["label"] if is_of_classes else None
         chosen |= hold_out_rows(chosen["train"], data_args.validation_split_percentage, seed, classes)
     limits = {
         "train": data_args.max_train_samples,

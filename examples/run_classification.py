@@ -24,6 +24,7 @@ from common import (
     prepare_for_trainer,
     publish,
     run,
+    scorer,
     start,
 )
 from datasets import Dataset, DatasetDict
@@ -67,7 +68,7 @@ def main() -> None:
         model_args, data_args, training_args = start(DataTrainingArguments)
         model, tokenizer, task, splits, metric = build(model_args, data_args, training_args)
         create_repository(training_args)
-    trainer = make_trainer(training_args, model, tokenizer, task, splits, metric)
+    trainer = make_trainer(training_args, model, tokenizer, splits, scorer(task, metric))
     run(trainer, splits, task, "predict_results", data_args.output_probabilities)
     publish(trainer, model_args, data_args)
 

@@ -31,6 +31,7 @@ from common import (
     prepare_for_trainer,
     publish,
     run,
+    scorer,
     start,
 )
 from datasets import Dataset, DatasetDict, concatenate_datasets
@@ -163,7 +164,7 @@ def main() -> None:
     trainer_class = partial(
         DistillationTrainer, temperature=data_args.temperature, hard_loss_weight=data_args.hard_loss_weight
     )
-    trainer = make_trainer(training_args, model, tokenizer, task, splits, metric, trainer_class)
+    trainer = make_trainer(training_args, model, tokenizer, splits, scorer(task, metric), trainer_class)
     run(trainer, splits, task, "predict_results", data_args.output_probabilities)
     publish(trainer, model_args, data_args)
 

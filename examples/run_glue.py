@@ -17,6 +17,7 @@ from common import (
     prepare_for_trainer,
     publish,
     run,
+    scorer,
     start,
 )
 from glue import GlueArguments, load_glue
@@ -30,7 +31,7 @@ def main() -> None:
         config, task, splits, metric = load_glue(model_args, data_args, needed, training_args.seed)
         model, tokenizer, splits = prepare_for_trainer(model_args, data_args, training_args, config, task, splits)
         create_repository(training_args)
-    trainer = make_trainer(training_args, model, tokenizer, task, splits, metric)
+    trainer = make_trainer(training_args, model, tokenizer, splits, scorer(task, metric))
     run(trainer, splits, task, f"predict_results_{data_args.task_name}")
     publish(trainer, model_args, data_args)
 

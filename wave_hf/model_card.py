@@ -21,7 +21,7 @@ from transformers.modelcard import TrainingSummary
 
 from .configuration_wave import WaveConfig
 from .files import writing
-from .modeling_wave import WavePreTrainedModel
+from .modeling_wave import WaveForSequenceClassification
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 LATENCY_TOKENS = 32
@@ -165,7 +165,7 @@ def seconds_of(network: PreTrainedModel, input_ids: torch.Tensor) -> float:
 
 
 class ModelCardTrainer(Trainer):
-    """Trainer that writes this card, also when it pushes to the Hub; for other networks it writes Trainer's own."""
+    """Trainer that writes this card, also when it pushes to the Hub; Trainer's own for what is no Wave classifier."""
 
     def create_model_card(self, command: str | None = None, **kwargs: Any) -> None:  # type: ignore[override]
         """Write README.md into the output folder.
@@ -174,7 +174,7 @@ class ModelCardTrainer(Trainer):
             command: The command line of the run, without secrets.
             **kwargs: What `Trainer.create_model_card` takes.
         """
-        if not isinstance(self.model, WavePreTrainedModel):
+        if not isinstance(self.model, WaveForSequenceClassification):
             super().create_model_card(**kwargs)
         elif self.is_world_process_zero():
             summary = TrainingSummary.from_trainer(self, **kwargs)

@@ -85,6 +85,37 @@ def command_line(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
+def run(
+    request: pytest.FixtureRequest, command_line: Callable[..., None], small_config: str, tmp_path: Path
+) -> Callable[..., Path]:
+    """Return a function that runs the `main` of the test's module in this process and returns its output folder."""
+
+    def run_script(*arguments: Any, output: str = "out", new: bool = True) -> Path:
+        start = ["--config_name", small_config, "--learning_rate", 0.02] if new else []
+        command_line("--output_dir", tmp_path / output, "--use_cpu", "--disable_tqdm", "True", *start, *arguments)
+        request.module.main()
+        return tmp_path / output
+
+    return run_script
+
+
+@pytest.fixture
+def refused(run: Callable[..., Path], tmp_path: Path) -> Callable[..., str]:
+    """Return a function that expects the script to end with one line, and returns the line."""
+
+    def run_refused(*arguments: Any, **options: Any) -> str:
+        before = sorted(tmp_path.rglob("out*"))
+        with pytest.raises(SystemExit) as error:
+            run(*arguments, **options)
+        assert isinstance(error.value.code, str)
+        assert "\n" not in error.value.code
+        assert sorted(tmp_path.rglob("out*")) == before
+        return error.value.code
+
+    return run_refused
+
+
+@pytest.fixture
 def start_process(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
     """Return a function that starts Python with these arguments and options, and without the caches of others."""
     started = []

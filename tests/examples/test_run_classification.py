@@ -14,6 +14,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoConfig, GPT2Tokenizer, pipeline
 
 SCRIPT = run_classification.__file__
+main = run_classification.main
 METRIC = """
 import datasets
 import evaluate
@@ -27,35 +28,6 @@ class RightAnswers(evaluate.Metric):
     def _compute(self, predictions, references):
         return {"right": sum(map(int.__eq__, map(int, predictions), map(int, references))), "rows": len(predictions)}
 """
-
-
-@pytest.fixture
-def run(command_line, small_config, tmp_path):
-    """Return a function that runs the script in this process and returns its output folder."""
-
-    def run_script(*arguments, output="out", new=True):
-        start = ["--config_name", small_config, "--learning_rate", 0.02] if new else []
-        command_line("--output_dir", tmp_path / output, "--use_cpu", "--disable_tqdm", "True", *start, *arguments)
-        run_classification.main()
-        return tmp_path / output
-
-    return run_script
-
-
-@pytest.fixture
-def refused(run, tmp_path):
-    """Return a function that expects the script to end with one line, and returns the line."""
-
-    def run_refused(*arguments, **options):
-        before = sorted(tmp_path.rglob("out*"))
-        with pytest.raises(SystemExit) as error:
-            run(*arguments, **options)
-        assert isinstance(error.value.code, str)
-        assert "\n" not in error.value.code
-        assert sorted(tmp_path.rglob("out*")) == before
-        return error.value.code
-
-    return run_refused
 
 
 def results(folder):
