@@ -1,0 +1,34 @@
+"""Tests of `examples/trivial_baselines.py`: they solve what a rule solves."""
+
+import pytest
+from datasets import Dataset, DatasetDict
+from trivial_baselines import first_sentences, main, most_alike_endings, most_frequent_tags
+
+
+def both(rows):
+    return DatasetDict(train=Dataset.from_list(rows), validation=Dataset.from_list(rows))
+
+
+def test_most_frequent_tags():
+    rows = [{"tokens": ["call", word], "ner_tags": ["O", tag]} for word, tag in [("f", "B-CODE"), ("g", "O")]]
+    assert most_frequent_tags(both(rows)) == {"accuracy": 1, "f1": 1}
+    odd = {"tokens": ["f", "f", "f"], "ner_tags": ["B-CODE", "B-CODE", "O"]}
+    assert most_frequent_tags(both([odd]))["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_most_alike_endings():
+    row = {"sent1": "A wave breaks.", "ending0": "No.", "ending1": "The wave is gone.", "ending2": "b", "ending3": "c"}
+    assert most_alike_endings(both([row | {"label": 1}, row | {"label": 2}])) == {"accuracy": 0.5}
+
+
+def test_first_sentences():
+    answers = {"text": ["The size."], "answer_start": [16]}
+    row = {"question": "What is size?", "context": "x : A. B. size : The size. More.", "answers": answers}
+    assert first_sentences(both([row])) == {"exact_match": 100, "f1": 100}
+
+
+def test_missing_folder_ends_with_one_line(command_line, tmp_path):
+    command_line("--folder", tmp_path / "nowhere")
+    with pytest.raises(SystemExit, match="nowhere") as error:
+        main()
+    assert "\n" not in error.value.code
