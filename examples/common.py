@@ -330,9 +330,11 @@ def check_launch(world_size: int) -> None:
     logger.info(f"world_size: {world_size}")
 
 
-def start(data_arguments: type[DataArguments]) -> tuple[ModelArguments, Any, TrainingArguments]:
+def start(
+    data_arguments: type[DataArguments], training_arguments: type[TrainingArguments] = TrainingArguments
+) -> tuple[ModelArguments, Any, Any]:
     """Parse the command line of a script with Trainer, set up logging, and refuse what cannot be run."""
-    model_args, data_args, training_args = parse_arguments(ModelArguments, data_arguments, TrainingArguments)
+    model_args, data_args, training_args = parse_arguments(ModelArguments, data_arguments, training_arguments)
     set_up_logging(training_args.should_log, training_args.get_process_log_level())
     log_recipe(model_args)
     check_launch(training_args.world_size)

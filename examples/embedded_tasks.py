@@ -54,6 +54,16 @@ def load_next_sentences(seed: int = 42) -> DatasetDict:
     return _build(_next_sentences, seed)
 
 
+def load_sentence_pairs(seed: int = 42) -> DatasetDict:
+    """Return sentences that follow each other, as `train_sentence_embeddings.py` reads them."""
+
+    def read(row: Row) -> Row:
+        return {"sentence1": row["sent1"], "sentence2": row[f"ending{row['label']}"]}
+
+    splits = load_next_sentences(seed)
+    return splits.map(read, remove_columns=splits["train"].column_names)
+
+
 def load_parameters(seed: int = 42) -> DatasetDict:
     """Return questions as `run_qa.py` reads them: `id`, `question`, `context`, `answers`.
 
