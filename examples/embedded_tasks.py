@@ -96,7 +96,7 @@ def _code_words(library: str, seed: int) -> Iterator[tuple[str, Row]]:
     for paragraph in chain.from_iterable(map(prose_paragraphs, read_docstrings(library, seed))):
         tokens, tags = _tag_code(paragraph)
         if 10 <= len(tokens) <= 100 and "B-CODE" in tags and not _NOT_OURS.search(_CODE_SPAN.sub("", paragraph)):
-            yield paragraph, {"tokens": tokens, "ner_tags": tags}
+            yield " ".join(tokens).casefold(), {"tokens": tokens, "ner_tags": tags}
 
 
 def _tag_code(paragraph: str) -> tuple[list[str], list[str]]:
@@ -124,7 +124,7 @@ def _next_sentences(library: str, seed: int) -> Iterator[tuple[str, Row]]:
             endings = [second, *generator.sample(others, 3)]
             generator.shuffle(endings)
             choices = {f"ending{i}": ending for i, ending in enumerate(endings)}
-            yield first, {"sent1": first, "sent2": "", **choices, "label": endings.index(second)}
+            yield first.casefold(), {"sent1": first, "sent2": "", **choices, "label": endings.index(second)}
 
 
 def _parameters(library: str, seed: int) -> Iterator[tuple[str, Row]]:

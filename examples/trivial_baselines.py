@@ -7,7 +7,8 @@
 reads what `embedded_tasks.py --output_dir tasks` has written.
 
 Code words: each word gets the tag that it has most often in training. Next sentence: the ending most like the sentence
-before, by tf-idf. Parameters: what stands behind the asked name, up to the first full stop.
+before, by tf-idf. Parameters: what stands behind the asked name, up to the first full stop. Rated pairs of sentences,
+such as those of STS-B, with `--rated_file`: how alike the sides are by tf-idf of the training sentences.
 """
 
 import json
@@ -15,10 +16,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from answers import score_answers
 from common import ending_with_one_line
 from datasets import DatasetDict, load_dataset
 from run_swag import ENDINGS
+from scipy.stats import spearmanr
 from seqeval.metrics import accuracy_score, f1_score
 from sklearn.feature_extraction.text import TfidfVectorizer
 from transformers import HfArgumentParser
@@ -42,10 +45,15 @@ def most_frequent_tags(splits: DatasetDict) -> dict[str, float]:
     }
 
 
+def fit_words(splits: DatasetDict) -> TfidfVectorizer:
+    """Learn from the sentences of training which words are rare."""
+    texts = [text for name in ("sent1", *ENDINGS) for text in splits["train"][name]]
+    return TfidfVectorizer(sublinear_tf=True).fit(texts)
+
+
 def most_alike_endings(splits: DatasetDict) -> dict[str, float]:
     """Return the accuracy of the ending most like the sentence before."""
-    vectorizer = TfidfVectorizer(sublinear_tf=True)
-    vectorizer.fit([text for name in ("sent1", *ENDINGS) for text in splits["train"][name]])
+    vectorizer = fit_words(splits)
     rows = splits["validation"]
     right = 0
     for row in rows:
@@ -65,14 +73,24 @@ def first_sentences(splits: DatasetDict) -> dict[str, float]:
     return score_answers(predictions, rows["answers"][:])
 
 
+def likeness(splits: DatasetDict, rated_file: str) -> dict[str, float]:
+    """Return how well tf-idf ranks rated pairs of sentences."""
+    vectorizer = fit_words(splits)
+    rows = load_dataset("csv", data_files=rated_file, split="train")
+    first, second = (vectorizer.transform(rows[name]) for name in ("sentence1", "sentence2"))
+    alike = np.asarray(first.multiply(second).sum(axis=1)).ravel()
+    return {"spearman": float(spearmanr(alike, rows["label"]).statistic)}
+
+
 BASELINES = {"code_words": most_frequent_tags, "next_sentences": most_alike_endings, "parameters": first_sentences}
 
 
 @dataclass
 class BaselineArguments:
-    """Where the tasks are."""
+    """Where the rows are."""
 
     folder: str = field(metadata={"help": "What embedded_tasks.py has written."})
+    rated_file: str | None = field(default=None, metadata={"help": "csv file of sentence1, sentence2 and label."})
 
 
 def main() -> None:
@@ -84,6 +102,8 @@ def main() -> None:
         with ending_with_one_line(args.folder):
             splits = load_dataset("json", data_files=files)
         print(json.dumps({"task": name, **measure(splits)}))
+        if name == "next_sentences" and args.rated_file:
+            print(json.dumps({"task": "rated pairs", **likeness(splits, args.rated_file)}))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 from datasets import Dataset, DatasetDict
-from trivial_baselines import first_sentences, main, most_alike_endings, most_frequent_tags
+from trivial_baselines import first_sentences, likeness, main, most_alike_endings, most_frequent_tags
 
 
 def both(rows):
@@ -25,6 +25,13 @@ def test_first_sentences():
     answers = {"text": ["The size."], "answer_start": [16]}
     row = {"question": "What is size?", "context": "x : A. B. size : The size. More.", "answers": answers}
     assert first_sentences(both([row])) == {"exact_match": 100, "f1": 100}
+
+
+def test_likeness(write):
+    rows = [{"sent1": "a red wave", **{f"ending{i}": "blue water" for i in range(4)}}]
+    rated = [("red", "red", 5), ("red", "blue", 0), ("red wave", "red water", 3)]
+    file = write("rated.csv", [dict(zip(("sentence1", "sentence2", "label"), row, strict=True)) for row in rated])
+    assert likeness(both(rows), file) == {"spearman": pytest.approx(1)}
 
 
 def test_missing_folder_ends_with_one_line(command_line, tmp_path):
