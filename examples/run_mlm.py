@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from common import (
+    NO_LABEL,
     DataArguments,
     ModelArguments,
     checkpoint_of_trainer,
@@ -46,7 +47,6 @@ from transformers import (
     TrainingArguments,
 )
 
-IGNORED = -100  # the label of a token that is not to be told
 STREAMED_TEXTS_OF_TOKENIZER = 100_000
 
 
@@ -200,7 +200,7 @@ def best_token(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 def score(output: EvalPrediction, mask_token_id: int) -> dict[str, float]:
     """Return the share of tokens told rightly, of all and of those that were masked, kept and replaced."""
     labels, inputs, predictions = (np.asarray(part) for part in (output.label_ids, output.inputs, output.predictions))
-    asked, is_masked, is_kept = labels != IGNORED, inputs == mask_token_id, inputs == labels
+    asked, is_masked, is_kept = labels != NO_LABEL, inputs == mask_token_id, inputs == labels
     places = {
         "accuracy": asked,
         "accuracy_masked": asked & is_masked,

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from common import (
+    NO_LABEL,
     DataArguments,
     ModelArguments,
     Task,
@@ -46,8 +47,6 @@ from transformers import (
 )
 
 from wave_hf.files import writing
-
-IGNORED = -100  # the label of a piece that counts for nothing
 
 
 @dataclass
@@ -156,7 +155,7 @@ def tokenize(rows: Dataset, encode: Callable, task: Task, data_args: NerArgument
         labels = []
         for i, tags in enumerate(batch.get("label", [])):
             words = encoded.word_ids(i)
-            labels.append([IGNORED] * len(words))
+            labels.append([NO_LABEL] * len(words))
             for place in first_pieces(words):
                 labels[i][place] = task.encode(tags[words[place]])
         return {**encoded, "labels": labels} if labels else dict(encoded)
@@ -185,7 +184,7 @@ def score(output: EvalPrediction, names: list[str], has_details: bool) -> dict[s
     """Return the share of right tags and, if these tell entities (B-, I-, O), precision, recall and F1 of entities."""
     references, predictions = [], []
     for labels, predicted in zip(output.label_ids, output.predictions, strict=True):
-        counted = labels != IGNORED
+        counted = labels != NO_LABEL
         references.append([names[label] for label in labels[counted]])
         predictions.append([names[label] for label in predicted[counted]])
     metrics = {"accuracy": float(accuracy_score(references, predictions))}
