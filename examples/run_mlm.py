@@ -23,6 +23,7 @@ from common import (
     NO_LABEL,
     DataArguments,
     ModelArguments,
+    best_class,
     checkpoint_of_trainer,
     create_repository,
     ending_together,
@@ -102,7 +103,7 @@ def main() -> None:
         lambda output: score(output, tokenizer.mask_token_id),
         trainer_class=MaskedLMTrainer,
         data_collator=SeededMasking(tokenizer, mlm_probability=data_args.mlm_probability, seed=training_args.seed),
-        preprocess_logits_for_metrics=best_token,
+        preprocess_logits_for_metrics=best_class,
     )
     train_and_evaluate(trainer, splits)
     publish(trainer, model_args, data_args, "fill-mask")
@@ -190,11 +191,6 @@ def tokenize(
     if not len(tokenized):
         raise SystemExit(f"The {split} data has no text")
     return tokenized
-
-
-def best_token(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the likeliest token of each place, `(B, T)`, so that no more is kept of the evaluation."""
-    return logits.argmax(dim=-1)
 
 
 def score(output: EvalPrediction, mask_token_id: int) -> dict[str, float]:

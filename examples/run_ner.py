@@ -11,15 +11,16 @@ scratch, and without data it learns to tell the code words of documentation:
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
 from common import (
     NO_LABEL,
     DataArguments,
     ModelArguments,
     Task,
+    best_class,
     checkpoint_of_trainer,
     create_repository,
     ending_together,
@@ -79,7 +80,7 @@ def main() -> None:
         tokenized,
         lambda output: score(output, task.label_names, data_args.return_entity_level_metrics),
         data_collator=DataCollatorForTokenClassification(tokenizer),
-        preprocess_logits_for_metrics=best_label,
+        preprocess_logits_for_metrics=best_class,
     )
     train_and_evaluate(trainer, tokenized)
     if training_args.do_predict:
@@ -172,12 +173,7 @@ def tokenize(rows: Dataset, encode: Callable, task: Task, data_args: NerArgument
 
 def first_pieces(words: list[int | None]) -> list[int]:
     """Return the places where a word starts, given the word that each piece is of (None: of none)."""
-    return [place for place, word in enumerate(words) if word is not None and word not in words[:place][-1:]]
-
-
-def best_label(logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-    """Return the label of the highest score, `(B, T)`, so that no more is kept of the evaluation."""
-    return logits.argmax(dim=-1)
+    return [place for place, (before, word) in enumerate(pairwise([None, *words])) if word not in (None, before)]
 
 
 def score(output: EvalPrediction, names: list[str], has_details: bool) -> dict[str, float]:
