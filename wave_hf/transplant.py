@@ -115,9 +115,10 @@ def transplant(
             raise ValueError(
                 f"config_name is {config_name}, of a {config.model_type}, but should be of a {WaveConfig.model_type}."
             )
-        texts = load_texts(train_file) if frequency_weights or vocab_size is not None else []
         tokenizer = AutoTokenizer.from_pretrained(encoder)
-        table = token_vectors(AutoModel.from_pretrained(encoder, dtype=torch.float32).eval(), tokenizer, vectors)
+        model = AutoModel.from_pretrained(encoder, dtype=torch.float32).eval()
+        texts = load_texts(train_file) if frequency_weights or vocab_size is not None else []
+        table = token_vectors(model, tokenizer, vectors)
         config = config or WaveConfig(hidden_size=table.shape[1])
         fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
         config = WaveConfig.from_dict(config.to_dict() | fields)
