@@ -36,6 +36,7 @@ from benchmark_cases import (
     measure_idle,
     measure_model,
     measure_operations,
+    measure_stream,
     measure_tables,
 )
 from transformers import HfArgumentParser
@@ -54,8 +55,9 @@ logger = logging.getLogger("examples.benchmark")
 class BenchmarkArguments(Conditions):
     """What is measured, how often, and under which conditions."""
 
-    measure: Literal["all", "models", "operations", "tables"] = field(
-        default="all", metadata={"help": "Whole models, the wave operations, token tables, or all of that."}
+    measure: Literal["all", "models", "operations", "tables", "streams"] = field(
+        default="all",
+        metadata={"help": "Models, the wave operations, token tables, all of these, or texts read piece by piece."},
     )
     models: list[str] = field(
         default_factory=lambda: list(MODELS),
@@ -101,6 +103,8 @@ def main() -> None:
         results["tables"] = in_own_process(measure_tables, args.lengths[0], args)
     if args.measure in ("all", "models"):
         results |= measure_models(args)
+    if args.measure == "streams":
+        results["streams"] = {length: in_own_process(measure_stream, length, args) for length in args.lengths}
 
     # Only now, as the memory of this process is the least that another one started from it can have.
     from benchmark_report import report

@@ -9,7 +9,7 @@ import inspect
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,8 @@ BASELINES = {"BERT-base": BertConfig(), "FNet-base": FNetConfig(), "DistilBERT":
 TABLE_ROWS = (30_000, 300_000)  # what a vocabulary of one language has, and one of many
 TABLE_COLUMNS = 64  # of the factorised table
 NETWORK = "paper-modulation"  # whose forward and backward passes are held against its matrix products
+STREAMED = "wave-small"  # which reads texts piece by piece
+STREAM_CHUNK = 10_000  # tokens of a piece
 
 Action = Callable[..., Any]
 
@@ -224,6 +226,37 @@ def table_step(table: nn.Module, optimizer_class: Action, length: int, condition
         optimizer.step()
 
     return step
+
+
+def measure_stream(length: int, conditions: Conditions) -> dict[str, float]:
+    """Classify one text by `classify_stream`, once, then compute the gradients of its loss.
+
+    Args:
+        length: Tokens in the text, which are drawn at random when they are read.
+        conditions: Labels and place.
+
+    Returns:
+        Milliseconds, and the peak memory of the process in MB above what it had before the model.
+    """
+    set_seed(0)
+    device = conditions.device
+    idle_memory = peak_memory(device)
+    model = AutoModelForSequenceClassification.from_config(load_config(STREAMED, length, conditions)).to(device)
+    sizes = [STREAM_CHUNK] * (length // STREAM_CHUNK) + [length % STREAM_CHUNK]
+    label = torch.zeros(1, dtype=torch.long, device=device)
+
+    def read() -> Iterator[torch.Tensor]:
+        return (torch.randint(model.config.vocab_size, (size,)) for size in sizes)
+
+    classify_ms = milliseconds_of(lambda: model.classify_stream(read), device)
+    classify_memory = peak_memory(device) - idle_memory
+    train_ms = milliseconds_of(lambda: model.classify_stream(read, labels=label).loss.backward(), device)
+    return {
+        "classify_ms": classify_ms,
+        "classify_memory_above_idle_mb": classify_memory,
+        "train_ms": train_ms,
+        "train_memory_above_idle_mb": peak_memory(device) - idle_memory,
+    }
 
 
 def load_config(name: str, length: int, conditions: Conditions) -> PreTrainedConfig:

@@ -38,6 +38,8 @@ def report(results: Results, output_dir: str | None) -> str:
         parts.append(operations_table(results))
     if "tables" in results:
         parts.append(tables_table(results))
+    if "streams" in results:
+        parts.append(streams_table(results))
     if "models" in results:
         results["exponents"] = fit_exponents(results["models"])
         parts += [training_table(results), inference_table(results)]
@@ -86,6 +88,18 @@ def tables_table(results: Results) -> str:
             row += [number(times[kind]), f"{times[kind] / times['dense']:.3f}"]
         rows.append(row)
     return markdown_table(head, rows)
+
+
+def streams_table(results: Results) -> str:
+    """Show what reading texts piece by piece takes."""
+    head = ["tokens of one text, piece by piece", "classification", "memory above idle"]
+    rows = []
+    for length, measured in results["streams"].items():
+        row = [str(length)]
+        for use in ("classify", "train"):
+            row += [f"{measured[f'{use}_ms'] / 1000:.1f} s", f"{measured[f'{use}_memory_above_idle_mb']:.0f} MB"]
+        rows.append(row)
+    return markdown_table([*head, "forward and backward", "memory above idle"], rows)
 
 
 def training_table(results: Results) -> str:

@@ -56,6 +56,19 @@ def test_measures_the_kinds_of_token_tables_beside_each_other(command_line, caps
     assert all(float(cell) > 0 for row in rows for cell in row)
 
 
+@pytest.mark.slow
+def test_measures_texts_that_are_read_piece_by_piece(command_line, tmp_path):
+    command_line("--lengths", 15_000, 20_000, measure="streams", output_dir=tmp_path / "out")
+    benchmark.main()
+    streams = json.loads((tmp_path / "out" / "results.json").read_text())["streams"]
+    assert list(streams) == ["15000", "20000"]
+    for measured in streams.values():
+        assert 0 < measured["classify_memory_above_idle_mb"] <= measured["train_memory_above_idle_mb"]
+        assert min(measured.values()) > 0
+    lines = (tmp_path / "out" / "report.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in lines[-2:]] == ["| 15000", "| 20000"]
+
+
 def test_models_take_turns_and_their_median_counts(command_line, capsys, monkeypatch):
     order = []
 
