@@ -62,9 +62,10 @@ class Teacher:
         self.seen = frozenset(seen)
         self.inference = inference
         self.max_length = min(inference.max_length, self.tokenizer.model_max_length)
-        # Before the first text, which changes the tokenizer's settings.
+        # Before the first text, which changes the tokenizer's settings; a fast one without what knows its folder.
+        tokenizer = self.tokenizer.backend_tokenizer.to_str() if self.tokenizer.is_fast else self.tokenizer
         self.fingerprint = Hasher.hash(
-            [self.model.state_dict(), self.tokenizer, self.columns, self.max_length, inference.bf16]
+            [self.model.state_dict(), tokenizer, self.columns, self.max_length, inference.bf16]
         )
 
     def label(self, texts: Sequence[str], folder: Path) -> np.ndarray:

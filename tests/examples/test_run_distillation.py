@@ -135,12 +135,12 @@ class TestLabels:
 
 
 class TestCache:
-    def test_logits_are_computed_once(self, distil, random_teacher, tmp_path, monkeypatch):
-        arguments = ("--teacher_model_name_or_path", random_teacher, "--mixed_texts", 1, "--max_steps", 1)
-        distil(*arguments)
+    def test_logits_are_computed_once_even_if_the_teacher_moves(self, distil, random_teacher, tmp_path, monkeypatch):
+        arguments = ("--mixed_texts", 1, "--max_steps", 1, "--teacher_model_name_or_path")
+        distil(*arguments, random_teacher)
         kept = kept_logits(tmp_path)
         monkeypatch.delattr(Teacher, "compute_logits")
-        distil(*arguments, "--seed", 2, output="again")
+        distil(*arguments, shutil.move(random_teacher, tmp_path / "moved"), "--seed", 2, output="again")
         assert kept_logits(tmp_path) == kept
         assert len(kept) == 2
 
