@@ -62,7 +62,7 @@ class Teacher:
         self.seen = frozenset(seen)
         self.inference = inference
         self.max_length = min(inference.max_length, self.tokenizer.model_max_length)
-        # Before the first text, which changes the tokenizer's settings; a fast one without what knows its folder.
+        # Before the first text, which changes the tokenizer's settings. A fast one also holds the name of its folder.
         tokenizer = self.tokenizer.backend_tokenizer.to_str() if self.tokenizer.is_fast else self.tokenizer
         self.fingerprint = Hasher.hash(
             [self.model.state_dict(), tokenizer, self.columns, self.max_length, inference.bf16]
