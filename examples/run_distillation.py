@@ -10,6 +10,7 @@ those of run_classification.py, which also fine-tunes a teacher:
 """
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from length_grouping import LengthGroupedTrainer
 from rows import load_file
 from run_classification import DataTrainingArguments, load_data, read_splits
-from teachers import Inference, Teacher, assign_teachers, mix_texts
+from teachers import Inference, Teacher, assign_teachers, mix_texts, reword_texts
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
@@ -69,7 +70,12 @@ class DistillationArguments(DataTrainingArguments):
     mixed_texts: int = field(
         default=0, metadata={"help": "Texts to make for each text, of spans of it and another, for teachers to label."}
     )
-    mixing_seed: int = field(default=42, metadata={"help": "Seed of these; unlike --seed, another needs new logits."})
+    reworded_texts: int = field(
+        default=0, metadata={"help": "Texts to make for each text, with similar words in place of some."}
+    )
+    augmentation_seed: int = field(
+        default=42, metadata={"help": "Seed of these two; unlike --seed, another needs new logits."}
+    )
     temperature: float = field(default=2.0, metadata={"help": "Divides the logits: above 1 for softer labels."})
     hard_loss_weight: float = field(
         default=0.1, metadata={"help": "Weight of the loss on the labels; that on the teachers' has the rest."}
@@ -90,8 +96,9 @@ class DistillationArguments(DataTrainingArguments):
             raise ValueError(f"--temperature is {self.temperature}, but should be above 0")
         if not 0 <= self.hard_loss_weight <= 1:
             raise ValueError(f"--hard_loss_weight is {self.hard_loss_weight}, but should lie between 0 and 1")
-        if self.mixed_texts < 0:
-            raise ValueError(f"--mixed_texts is {self.mixed_texts}, but should be 0 or more")
+        for option in ("mixed_texts", "reworded_texts"):
+            if getattr(self, option) < 0:
+                raise ValueError(f"--{option} is {getattr(self, option)}, but should be 0 or more")
 
 
 class DistillationTrainer(LengthGroupedTrainer):
@@ -226,17 +233,24 @@ def without_labels(texts: Any, like: Dataset) -> Dataset:
 
 
 def prepare_lessons(rows: Dataset, teachers: list[Teacher], data_args: DistillationArguments) -> list[Lesson]:
-    """Give each row the teachers that have not seen it, and mix texts that have the same."""
+    """Give each row the teachers that have not seen it, and make more texts of those that have the same."""
     lessons = []
     for places, group in assign_teachers(rows["text"], teachers).items():
         labelling = [teachers[place] for place in places]
         lesson = rows.select(group)
         lessons.append((lesson, labelling))
-        # One by one, so that a further one leaves the cached logits of the others valid.
-        for number in range(data_args.mixed_texts):
-            mixed = mix_texts(lesson["text"][:], np.random.default_rng((data_args.mixing_seed, number)))
-            lessons.append((without_labels(mixed, rows), labelling))
+        made = make_texts(lesson["text"][:], labelling[0], data_args)
+        lessons.extend((without_labels(texts, rows), labelling) for texts in made)
     return lessons
+
+
+def make_texts(texts: list[str], teacher: Teacher, data_args: DistillationArguments) -> Iterator[list[str]]:
+    """Make more texts, as many at a time: so a further round leaves the cached logits of the others valid."""
+    for number in range(data_args.mixed_texts):
+        yield mix_texts(texts, np.random.default_rng((data_args.augmentation_seed, number)))
+    for number in range(data_args.reworded_texts):
+        rng = np.random.default_rng((data_args.augmentation_seed, number))
+        yield reword_texts(texts, teacher.similar_words, rng)
 
 
 def label(lessons: list[Lesson], task: Task, data_args: DistillationArguments) -> np.ndarray:

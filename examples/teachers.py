@@ -2,9 +2,11 @@
 """Teachers: trained classifiers whose logits a smaller network learns, and the texts that they label."""
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,13 @@ from common import Task, ending_with_one_line
 from datasets.fingerprint import Hasher
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from torch import nn
 from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+# Both as for TinyBERT (Jiao et al., arXiv:1909.10351, section 4.1).
+REWORDED_SHARE = 0.4
+SIMILAR_WORDS = 15
 
 
 @dataclass
@@ -107,6 +114,27 @@ class Teacher:
                 logits[rows] = model(**batch).logits[:, self.columns].float().cpu()
         return logits
 
+    @cached_property
+    @torch.inference_mode()
+    def similar_words(self) -> dict[str, list[str]]:
+        """For each word that is a single token, those most similar by cosine in the token table, the nearest first."""
+        # Behind a space, as within a text; what is no whole word comes back as other tokens.
+        candidates = [str(self.tokenizer.decode([token])).strip() for token in range(len(self.tokenizer))]
+        encoded = self.tokenizer([f" {word}" for word in candidates], add_special_tokens=False)["input_ids"]
+        tokens = [
+            token
+            for token, (word, ids) in enumerate(zip(candidates, encoded, strict=True))
+            if word.isalpha() and len(word) > 1 and ids == [token]
+        ]
+        words = [candidates[token] for token in tokens]
+        vectors = nn.functional.normalize(self.model.get_input_embeddings().weight[tokens].float(), dim=1)
+        count = min(SIMILAR_WORDS + 1, len(words))
+        nearest = [row for part in vectors.split(1024) for row in (part @ vectors.T).topk(count).indices.tolist()]
+        return {
+            word: [words[other] for other in row if words[other] != word]
+            for word, row in zip(words, nearest, strict=True)
+        }
+
 
 def assign_teachers(texts: Iterable[str], teachers: list[Teacher]) -> dict[tuple[int, ...], list[int]]:
     """Group rows by the teachers (their places in the list) that have not seen the text, or all if all have."""
@@ -135,3 +163,14 @@ def draw_span(text: str, share: float, rng: np.random.Generator) -> list[str]:
     length = round(share * len(words))
     start = rng.integers(len(words) - length + 1)
     return words[start : start + length]
+
+
+def reword_texts(texts: Iterable[str], similar_words: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
+    """Put a similar word in place of each word that has some, with a probability of `REWORDED_SHARE`."""
+
+    def reword(match: re.Match[str]) -> str:
+        word = match[0]
+        similar = similar_words.get(word) or similar_words.get(word.lower())
+        return similar[rng.integers(len(similar))] if similar and rng.random() < REWORDED_SHARE else word
+
+    return [re.sub(r"\w+", reword, text) for text in texts]

@@ -12,7 +12,7 @@ from common import NO_LABEL, Task
 from hypothesis import given
 from hypothesis import strategies as st
 from run_distillation import distillation_loss
-from teachers import Inference, Teacher, mix_texts
+from teachers import Inference, Teacher, mix_texts, reword_texts
 from torch.testing import assert_close
 from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
 
@@ -120,13 +120,13 @@ class TestLabels:
         )
         assert f"72 texts, labelled by {random_teacher}, {tmp_path / 'second'}" in caplog.text
 
-    def test_texts_without_labels_and_mixed_texts_are_learnt_too(self, distil, random_teacher, write, rows):
+    def test_texts_without_labels_and_made_of_others_are_learnt_too(self, distil, random_teacher, write, rows):
         unlabeled = write("unlabeled.csv", [{"text": row["text"]} for row in rows[:10]])
         out = distil(
-            *("--teacher_model_name_or_path", random_teacher, "--unlabeled_files", unlabeled, "--mixed_texts", 2),
-            *("--max_steps", 1),
+            *("--teacher_model_name_or_path", random_teacher, "--unlabeled_files", unlabeled),
+            *("--mixed_texts", 2, "--reworded_texts", 1, "--max_steps", 1),
         )
-        assert results(out)["train_samples"] == (72 + 10) * 3
+        assert results(out)["train_samples"] == (72 + 10) * 4
 
     def test_the_agreement_of_the_teachers_is_told(self, distil, teach, rows, caplog):
         teacher, _ = teach("teacher", rows)
@@ -144,8 +144,9 @@ class TestCache:
         assert kept_logits(tmp_path) == kept
         assert len(kept) == 2
 
-    def test_another_mixture_leaves_the_others_valid(self, distil, random_teacher, tmp_path):
-        arguments = ("--teacher_model_name_or_path", random_teacher, "--max_steps", 1, "--mixed_texts")
+    @pytest.mark.parametrize("option", ["--mixed_texts", "--reworded_texts"])
+    def test_a_further_round_leaves_the_others_valid(self, distil, random_teacher, tmp_path, option):
+        arguments = ("--teacher_model_name_or_path", random_teacher, "--max_steps", 1, option)
         distil(*arguments, 1)
         before = kept_logits(tmp_path)
         distil(*arguments, 2, output="more")
@@ -153,13 +154,13 @@ class TestCache:
         assert len(after) == 3
         assert after.items() > before.items()
 
-    @pytest.mark.parametrize("option", [("--max_seq_length", 5), ("--teacher_bf16",), ("--mixing_seed", 3)])
+    @pytest.mark.parametrize("option", [("--max_seq_length", 5), ("--teacher_bf16",), ("--augmentation_seed", 3)])
     def test_what_makes_the_logits_makes_others(self, distil, random_teacher, tmp_path, option):
         arguments = ("--teacher_model_name_or_path", random_teacher, "--mixed_texts", 1, "--max_steps", 1)
         distil(*arguments)
         before = kept_logits(tmp_path)
         distil(*arguments, *option, output="other")
-        assert len(kept_logits(tmp_path).keys() - before.keys()) == (1 if "--mixing_seed" in option else 2)
+        assert len(kept_logits(tmp_path).keys() - before.keys()) == (1 if "--augmentation_seed" in option else 2)
 
     def test_logits_of_other_texts_are_refused(self, distil, random_teacher, tmp_path):
         arguments = ("--teacher_model_name_or_path", random_teacher, "--mixed_texts", 1, "--max_steps", 1)
@@ -197,6 +198,17 @@ class TestTeacher:
             Teacher(random_teacher, reversed_task, INFERENCE).compute_logits(["The soup boiled"]), logits[:, ::-1]
         )
 
+    def test_similar_words_are_whole_words_near_in_the_token_table(self, random_teacher):
+        teacher = Teacher(random_teacher, TASK, INFERENCE)
+        token = teacher.tokenizer.convert_tokens_to_ids
+        with torch.no_grad():
+            table = teacher.model.get_input_embeddings().weight
+            table[token("soup")] = 2 * table[token("rain")] + 1e-3
+        similar = teacher.similar_words
+        assert (similar["soup"][0], similar["rain"][0]) == ("rain", "soup")
+        assert all(word.isalpha() for words in similar.values() for word in words)
+        assert all(word not in words for word, words in similar.items())
+
 
 class TestMixedTexts:
     @given(st.lists(st.lists(st.sampled_from("abcdefgh")), min_size=1, max_size=5), st.integers(0, 99))
@@ -211,6 +223,21 @@ class TestMixedTexts:
         texts = ["one two three four five six", "seven eight nine ten eleven", "twelve"]
         first, again, other = (mix_texts(texts, np.random.default_rng(seed)) for seed in (1, 1, 2))
         assert first == again != other
+
+
+class TestRewordedTexts:
+    similar = {"one": ["two", "three"], "four": ["five"]}
+
+    @given(st.lists(st.sampled_from(["one", "One", "four,", "(six)", "7"]), max_size=8), st.integers(0, 99))
+    def test_words_alone_change_and_to_similar_ones_alone(self, words, seed):
+        (reworded,) = reword_texts([" ".join(words)], self.similar, np.random.default_rng(seed))
+        choices = {"one": {"one", "two", "three"}, "One": {"One", "two", "three"}, "four,": {"four,", "five,"}}
+        for before, after in zip(words, reworded.split(), strict=True):
+            assert after in choices.get(before, {before})
+
+    def test_some_words_stay_and_some_change(self):
+        (reworded,) = reword_texts(["one four " * 50], self.similar, np.random.default_rng(0))
+        assert set(reworded.split()) == {"one", "two", "three", "four", "five"}
 
 
 class TestLoss:
@@ -276,6 +303,7 @@ class TestRefusals:
             (["--temperature", 0], "--temperature is 0.0, but should be above 0"),
             (["--hard_loss_weight", 2], "--hard_loss_weight is 2.0, but should lie between 0 and 1"),
             (["--mixed_texts", -1], "--mixed_texts is -1, but should be 0 or more"),
+            (["--reworded_texts", -2], "--reworded_texts is -2, but should be 0 or more"),
         ],
     )
     def test_impossible_arguments(self, refused, random_teacher, arguments, message):
