@@ -245,7 +245,7 @@ def prepare_lessons(rows: Dataset, teachers: list[Teacher], data_args: Distillat
 
 
 def make_texts(texts: list[str], teacher: Teacher, data_args: DistillationArguments) -> Iterator[list[str]]:
-    """Make more texts, as many at a time: so a further round leaves the cached logits of the others valid."""
+    """Yield rounds of as many new texts; one more leaves the others as they are, and their cached logits valid."""
     for number in range(data_args.mixed_texts):
         yield mix_texts(texts, np.random.default_rng((data_args.augmentation_seed, number)))
     for number in range(data_args.reworded_texts):
