@@ -20,7 +20,7 @@ from torch import nn
 from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-# Both as for TinyBERT (Jiao et al., arXiv:1909.10351, section 4.1).
+# The values of TinyBERT (Jiao et al., arXiv:1909.10351), which takes the words from BERT's guesses and GloVe.
 REWORDED_SHARE = 0.4
 SIMILAR_WORDS = 15
 
