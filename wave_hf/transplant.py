@@ -199,7 +199,10 @@ def sif_weights(probabilities: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def plant(model: WaveModel, table: torch.Tensor) -> None:
-    """Copy a table `(vocab_size, E)` into a network, scaled to its usual initial size, with zeros for padding."""
+    """Copy a table `(vocab_size, E)` into a network, scaled to its usual initial size, with zeros for padding.
+
+    That size, `initializer_range`, decides how much of the table training keeps: AdamW's steps do not grow with it.
+    """
     rows: Any = model.embed_tokens
     rows.weight.copy_(table * (model.config.initializer_range / table.square().mean().sqrt()))
     if rows.padding_idx is not None:
