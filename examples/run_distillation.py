@@ -233,14 +233,13 @@ def without_labels(texts: Any, like: Dataset) -> Dataset:
 
 
 def prepare_lessons(rows: Dataset, teachers: list[Teacher], data_args: DistillationArguments) -> list[Lesson]:
-    """Give each row the teachers that have not seen it, and make more texts of those that have the same."""
+    """Give each row the teachers that have not seen it, and the texts made of it all of them."""
     lessons = []
     for places, group in assign_teachers(rows["text"], teachers).items():
-        labelling = [teachers[place] for place in places]
         lesson = rows.select(group)
-        lessons.append((lesson, labelling))
-        made = make_texts(lesson["text"][:], labelling[0], data_args)
-        lessons.extend((without_labels(texts, rows), labelling) for texts in made)
+        lessons.append((lesson, [teachers[place] for place in places]))
+        made = make_texts(lesson["text"][:], teachers[places[0]], data_args)
+        lessons.extend((without_labels(texts, rows), teachers) for texts in made)
     return lessons
 
 

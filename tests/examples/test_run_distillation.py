@@ -120,6 +120,20 @@ class TestLabels:
         )
         assert f"72 texts, labelled by {random_teacher}, {tmp_path / 'second'}" in caplog.text
 
+    @pytest.mark.parametrize("option", ["--mixed_texts", "--reworded_texts"])
+    def test_all_teachers_label_made_texts(self, distil, random_teacher, write, train_file, tmp_path, caplog, option):
+        second = shutil.copytree(random_teacher, tmp_path / "second")
+        other_file = write("other.csv", [{"text": "a text of its own", "label": "food"}])
+        distil(
+            *("--teacher_model_name_or_path", random_teacher, second, "--teacher_train_files", train_file, other_file),
+            *(option, 1, "--max_steps", 1),
+        )
+        labelled = [message.split(": ")[1] for message in caplog.messages if message.startswith("Lesson")]
+        assert labelled == [
+            f"72 texts, labelled by {second}",
+            f"72 texts, labelled by {random_teacher}, {second}",
+        ]
+
     def test_texts_without_labels_and_made_of_others_are_learnt_too(self, distil, random_teacher, write, rows):
         unlabeled = write("unlabeled.csv", [{"text": row["text"]} for row in rows[:10]])
         out = distil(
