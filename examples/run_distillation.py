@@ -233,7 +233,7 @@ def without_labels(texts: Any, like: Dataset) -> Dataset:
 
 
 def prepare_lessons(rows: Dataset, teachers: list[Teacher], data_args: DistillationArguments) -> list[Lesson]:
-    """Give each row the teachers that have not seen it, and the texts made of it all of them."""
+    """Let the teachers that have not seen a row label it, and all of them the texts that are made of it."""
     lessons = []
     for places, group in assign_teachers(rows["text"], teachers).items():
         lesson = rows.select(group)
