@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import ModelArguments, Task, ending_with_one_line, text_columns
+from common import ModelArguments, Task, exit_on_error, text_columns
 from datasets import Dataset
 from glue import GlueArguments, load_glue
 from transformers import HfArgumentParser
@@ -35,7 +35,7 @@ def run_baseline(argument_class: Any, fit: Callable[[Any, Dataset, Task], tuple[
         argument_class: The options of the command line: `BaselineArguments` or a subclass.
         fit: Takes them, the training rows and the task; returns how to predict, and the number of parameters.
     """
-    with ending_with_one_line("Arguments"):
+    with exit_on_error("Arguments"):
         (args,) = HfArgumentParser(argument_class).parse_args_into_dataclasses()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     _, task, splits, metric = load_glue(ModelArguments(), args, {"train", "validation"}, seed=42)

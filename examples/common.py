@@ -59,7 +59,7 @@ from wave_hf.model_card import count_parameters
 
 RECIPES = Path(__file__).parent / "configs"
 DEFAULT_RECIPE = "wave-small"
-NO_LABEL = -100  # what cross entropy leaves out
+IGNORE_INDEX = -100  # what cross entropy leaves out
 
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 # Maps predictions and references, each `(N,)` or `(N, num_labels)`, to named values.
@@ -105,7 +105,7 @@ class ModelArguments:
 
 @dataclass
 class DataArguments:
-    """Where the rows come from and how long they may be; the embedded corpus if nothing is named."""
+    """Where the rows come from and how long they may be; the documentation corpus if nothing is named."""
 
     file_formats: ClassVar[tuple[str, ...]] = (".csv", ".json")
 
@@ -139,7 +139,7 @@ class DataArguments:
         names = [self.dataset_name] if self.dataset_name else []
         files = dict.fromkeys(Path(file).name for file in self.files.values())
         return {
-            "dataset": names or ", ".join(files) or "embedded corpus",
+            "dataset": names or ", ".join(files) or "documentation corpus",
             "dataset_tags": names,
             "dataset_args": [self.dataset_config_name] if self.dataset_config_name else [],
         }
@@ -192,7 +192,7 @@ class Task:
             return label
         if self.problem_type == "multi_label_classification":
             return [float(name in label) for name in self.label_names]
-        return NO_LABEL if label is None else self.label_names.index(label)
+        return IGNORE_INDEX if label is None else self.label_names.index(label)
 
     def decode(self, prediction: Any) -> str:
         """Return a predicted value with three decimals, a name, or names with commas between."""
@@ -224,7 +224,7 @@ class Task:
 
 
 @contextmanager
-def ending_with_one_line(subject: str) -> Iterator[None]:
+def exit_on_error(subject: str) -> Iterator[None]:
     """End the script with one line, not a traceback, if a library cannot use what it was given."""
     library_errors = (
         StrictDataclassError,
@@ -244,7 +244,7 @@ def ending_with_one_line(subject: str) -> Iterator[None]:
 
 
 @contextmanager
-def ending_together() -> Iterator[None]:
+def exit_all_ranks() -> Iterator[None]:
     """End all processes if one of them has to end, and let the first one tell why.
 
     Left alone, the others would wait for it in the first exchange of training.
@@ -268,7 +268,7 @@ def parse_arguments(*argument_classes: Any) -> tuple[Any, ...]:
     house_defaults = {"train_sampling_strategy": "group_by_length", "use_cpu": not torch.accelerator.is_available()}
     parser.set_defaults(**{name: value for name, value in house_defaults.items() if name in known})
     arguments, from_file = sys.argv[1:], {}
-    with ending_with_one_line("Arguments"):
+    with exit_on_error("Arguments"):
         if len(arguments) == 1 and arguments[0].endswith(".json"):
             arguments, from_file = [], json.loads(Path(arguments[0]).read_text())
         parser.set_defaults(**{name: value for name, value in from_file.items() if name in known})
@@ -372,7 +372,7 @@ def create_repository(args: Any) -> None:
     if not args.push_to_hub or not PartialState().is_main_process:
         return
     name = args.hub_model_id or Path(args.output_dir).absolute().name
-    with ending_with_one_line(f"--push_to_hub: {name}"):
+    with exit_on_error(f"--push_to_hub: {name}"):
         url = HfApi(token=args.hub_token).create_repo(name, private=args.hub_private_repo, exist_ok=True)
     args.hub_model_id = url.repo_id
 
@@ -388,7 +388,7 @@ def load_config(model_args: ModelArguments) -> PreTrainedConfig:
     overrides = _parse_overrides(model_args.config_overrides or "")
     name = _config_name(model_args)
     recipes = ", ".join(sorted(file.parent.name for file in RECIPES.glob("*/config.json")))
-    with ending_with_one_line(f"Config {name} (the recipes are {recipes})"):
+    with exit_on_error(f"Config {name} (the recipes are {recipes})"):
         config = AutoConfig.from_pretrained(_config_source(model_args), **model_args.hub_options)
         unknown = overrides.keys() - {option.name for option in fields(config)}
         if unknown:
@@ -430,7 +430,7 @@ def load_tokenizer(
     """
     name = model_args.tokenizer_name or model_args.model_name_or_path or checkpoint
     tokenizer: PreTrainedTokenizerBase
-    with ending_with_one_line(f"Tokenizer {name or 'of the training texts'}"):
+    with exit_on_error(f"Tokenizer {name or 'of the training texts'}"):
         if name is None:
             tokenizer = train_tokenizer(texts, config.vocab_size, do_lower_case)
         else:
@@ -457,7 +457,7 @@ def load_model(model_args: ModelArguments, config: PreTrainedConfig, seed: int, 
     set_seed(seed)
     if model_args.model_name_or_path is None:
         return auto_class.from_config(config, trust_remote_code=model_args.trust_remote_code)
-    with ending_with_one_line(f"Model {model_args.model_name_or_path}"):
+    with exit_on_error(f"Model {model_args.model_name_or_path}"):
         return auto_class.from_pretrained(
             model_args.model_name_or_path,
             config=config,
@@ -561,7 +561,7 @@ def check_same_rows(splits: Mapping[str, Dataset | IterableDataset]) -> None:
                 hashlib.sha256(part.to_numpy(zero_copy_only=False).tobytes()).hexdigest() for part in parts
             ]
     of_all_processes = gather_object([digests])
-    with ending_together():
+    with exit_all_ranks():
         for split, digest in digests.items():
             if any(other.get(split) != digest for other in of_all_processes):
                 raise SystemExit(f"The processes of this run have different {split} data")
@@ -620,7 +620,7 @@ def make_trainer(
 ) -> Trainer:
     """Return a Trainer, unless the processes have different rows.
 
-    Not within `ending_together`, as the processes exchange something. Trainer makes the output folder.
+    Not within `exit_all_ranks`, as the processes exchange something. Trainer makes the output folder.
 
     Args:
         args: Of Trainer.
@@ -643,7 +643,7 @@ def make_trainer(
     )
 
 
-def scorer(task: Task, compute: Metric) -> Callable[[EvalPrediction], dict[str, float]]:
+def make_compute_metrics(task: Task, compute: Metric) -> Callable[[EvalPrediction], dict[str, float]]:
     """Return what tells Trainer the `score` of logits."""
     return lambda output: score(task, compute, output.predictions, output.label_ids)  # type: ignore[arg-type]
 
@@ -729,7 +729,7 @@ def publish(
     card: dict[str, Any] = {"command": command, "finetuned_from": model_args.model_name_or_path}
     card |= data_args.card | {"tasks": task}
     if trainer.args.push_to_hub:
-        with ending_with_one_line(f"The model is in {trainer.args.output_dir}, but not on the Hub"):
+        with exit_on_error(f"The model is in {trainer.args.output_dir}, but not on the Hub"):
             trainer.push_to_hub(**card)
     elif trainer.args.do_train:
         trainer.create_model_card(**card)

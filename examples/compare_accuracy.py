@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-from common import RECIPES, ending_with_one_line
+from common import RECIPES, exit_on_error
 from plotting import styles
 from transformers import AutoConfig, AutoModel, AutoTokenizer, HfArgumentParser, set_seed
 
@@ -67,7 +67,7 @@ class ComparisonArguments:
 def main() -> None:
     """Train what has no result yet, and report."""
     parser = HfArgumentParser(ComparisonArguments)  # type: ignore[arg-type]
-    with ending_with_one_line("Arguments"):
+    with exit_on_error("Arguments"):
         args, handed_on = parser.parse_args_into_dataclasses(return_remaining_strings=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder = Path(args.output_dir)
@@ -104,7 +104,7 @@ def choose_commands(args: ComparisonArguments) -> dict[str, str]:
 def save_layer_on_embeddings(encoder: str, folder: Path) -> None:
     """Save one Transformer layer of random weights upon the embeddings of a pre-trained encoder, and its tokenizer."""
     set_seed(42)
-    with ending_with_one_line(f"Encoder {encoder}"):
+    with exit_on_error(f"Encoder {encoder}"):
         model = AutoModel.from_config(AutoConfig.from_pretrained(encoder, num_hidden_layers=1))
         model.embeddings.load_state_dict(AutoModel.from_pretrained(encoder).embeddings.state_dict())
         AutoTokenizer.from_pretrained(encoder).save_pretrained(folder)

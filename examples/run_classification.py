@@ -16,19 +16,19 @@ from common import (
     ModelArguments,
     Task,
     create_repository,
-    ending_together,
-    ending_with_one_line,
+    exit_all_ranks,
+    exit_on_error,
     load_config,
     make_trainer,
     needed_splits,
     prepare_for_trainer,
     publish,
     run,
-    scorer,
+    make_compute_metrics,
     start,
 )
 from datasets import Dataset, DatasetDict
-from rows import check_labels, choose_rows, find_task, load_raw_datasets, read_rows, select_splits
+from rows import check_labels, hold_out_and_limit, infer_task, load_raw_datasets, read_rows, select_splits
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 
@@ -64,11 +64,11 @@ class DataTrainingArguments(DataArguments):
 
 def main() -> None:
     """Do what the command line asks for."""
-    with ending_together():
+    with exit_all_ranks():
         model_args, data_args, training_args = start(DataTrainingArguments)
         model, tokenizer, task, splits, metric = build(model_args, data_args, training_args)
         create_repository(training_args)
-    trainer = make_trainer(training_args, model, tokenizer, splits, scorer(task, metric))
+    trainer = make_trainer(training_args, model, tokenizer, splits, make_compute_metrics(task, metric))
     run(trainer, splits, task, "predict_results", data_args.output_probabilities)
     publish(trainer, model_args, data_args)
 
@@ -88,7 +88,7 @@ def load_data(
     """Return the config, the task, the needed splits as rows of text and label, and the metric."""
     config = load_config(model_args)
     raw = select_columns(load_raw_datasets(data_args, model_args), data_args, needed)
-    task = find_task(config, raw, data_args.label_column_name, data_args.do_regression)
+    task = infer_task(config, raw, data_args.label_column_name, data_args.do_regression)
     if data_args.output_probabilities and task.problem_type == "regression":
         raise SystemExit("--output_probabilities: a regression has no probabilities")
     metric = load_metric(data_args.metric_name, task)
@@ -96,7 +96,7 @@ def load_data(
     check_labels(splits, task)
     if data_args.shuffle_train_dataset and "train" in splits:
         splits["train"] = splits["train"].shuffle(seed=data_args.shuffle_seed)
-    return config, task, choose_rows(splits, task, data_args, needed, data_args.shuffle_seed), metric
+    return config, task, hold_out_and_limit(splits, task, data_args, needed, data_args.shuffle_seed), metric
 
 
 def select_columns(raw: DatasetDict, data_args: DataTrainingArguments, needed: set[str]) -> DatasetDict:
@@ -133,7 +133,7 @@ def load_metric(metric_name: str | None, task: Task) -> Metric:
     import evaluate  # here, because it takes a second and few runs need it
 
     is_multi_label = task.problem_type == "multi_label_classification"
-    with ending_with_one_line(f"Metric {metric_name}"):
+    with exit_on_error(f"Metric {metric_name}"):
         compute = evaluate.load(metric_name, "multilabel" if is_multi_label else None).compute
     options = {"average": "micro"} if is_multi_label else {}
     return lambda predictions, references: compute(predictions=predictions, references=references, **options)

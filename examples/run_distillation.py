@@ -20,19 +20,19 @@ import datasets
 import numpy as np
 import torch
 from common import (
-    NO_LABEL,
+    IGNORE_INDEX,
     Metric,
     ModelArguments,
     Task,
     check_formats,
     create_repository,
-    ending_together,
+    exit_all_ranks,
     make_trainer,
     needed_splits,
     prepare_for_trainer,
     publish,
     run,
-    scorer,
+    make_compute_metrics,
     start,
 )
 from datasets import Dataset, DatasetDict, concatenate_datasets
@@ -46,7 +46,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArgum
 logger = logging.getLogger("examples.run_distillation")
 
 # Rows of text and label (None if there is none), and the teachers that label them.
-Lesson = tuple[Dataset, list[Teacher]]
+LabelledBatch = tuple[Dataset, list[Teacher]]
 
 
 @dataclass
@@ -141,7 +141,7 @@ def distillation_loss(
     Args:
         logits: The student's, `(B, num_labels)`, any floating dtype.
         teacher_logits: `(B, num_labels)`.
-        labels: Class ids `(B,)`, int64, `NO_LABEL` for rows without one.
+        labels: Class ids `(B,)`, int64, `IGNORE_INDEX` for rows without one.
         temperature: T, above 0.
         hard_loss_weight: Weight of the hard loss, 0 to 1; the soft one has the rest.
 
@@ -149,7 +149,7 @@ def distillation_loss(
         A scalar, float32.
     """
     logits, teacher_logits = logits.float(), teacher_logits.float()
-    hard = nn.functional.cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="sum") / len(logits)
+    hard = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum") / len(logits)
     student = nn.functional.log_softmax(logits / temperature, dim=-1)
     teacher = nn.functional.log_softmax(teacher_logits / temperature, dim=-1)
     soft = temperature**2 * nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
@@ -158,7 +158,7 @@ def distillation_loss(
 
 def main() -> None:
     """Do what the command line asks for."""
-    with ending_together():
+    with exit_all_ranks():
         model_args, data_args, training_args = start(DistillationArguments)
         if not training_args.do_train:
             raise SystemExit("Nothing to distil: pass --do_train, or use the trained model with run_classification.py")
@@ -171,14 +171,14 @@ def main() -> None:
     trainer_class = partial(
         DistillationTrainer, temperature=data_args.temperature, hard_loss_weight=data_args.hard_loss_weight
     )
-    trainer = make_trainer(training_args, model, tokenizer, splits, scorer(task, metric), trainer_class)
+    trainer = make_trainer(training_args, model, tokenizer, splits, make_compute_metrics(task, metric), trainer_class)
     run(trainer, splits, task, "predict_results", data_args.output_probabilities)
     publish(trainer, model_args, data_args)
 
 
 def build(
     model_args: ModelArguments, data_args: DistillationArguments, training_args: TrainingArguments
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Task, dict[str, Dataset], Metric, list[Lesson]]:
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Task, dict[str, Dataset], Metric, list[LabelledBatch]]:
     """Return the model, its tokenizer, the task, the rows as token ids, the metric, and the lessons.
 
     The training rows are those of all lessons, in their order.
@@ -232,7 +232,7 @@ def without_labels(texts: Any, like: Dataset) -> Dataset:
     return Dataset.from_dict({"text": list(texts), "label": [None] * len(texts)}, features=like.features)
 
 
-def prepare_lessons(rows: Dataset, teachers: list[Teacher], data_args: DistillationArguments) -> list[Lesson]:
+def prepare_lessons(rows: Dataset, teachers: list[Teacher], data_args: DistillationArguments) -> list[LabelledBatch]:
     """Let the teachers that have not seen a row label it, and all of them the texts that are made of it."""
     lessons = []
     for places, group in assign_teachers(rows["text"], teachers).items():
@@ -252,17 +252,17 @@ def make_texts(texts: list[str], teacher: Teacher, data_args: DistillationArgume
         yield reword_texts(texts, teacher.similar_words, rng)
 
 
-def label(lessons: list[Lesson], task: Task, data_args: DistillationArguments) -> np.ndarray:
+def label(lessons: list[LabelledBatch], task: Task, data_args: DistillationArguments) -> np.ndarray:
     """Return the mean of the teachers' logits for the rows of all lessons, `(N, num_labels)`."""
     folder = Path(data_args.teacher_logits_dir or Path(datasets.config.HF_DATASETS_CACHE) / "teacher_logits")
     parts = []
     for number, (rows, teachers) in enumerate(lessons, 1):
         names = ", ".join(teacher.name for teacher in teachers)
-        logger.info(f"Lesson {number} of {len(lessons)}: {len(rows)} texts, labelled by {names}")
+        logger.info(f"LabelledBatch {number} of {len(lessons)}: {len(rows)} texts, labelled by {names}")
         parts.append(np.mean([teacher.label(rows["text"][:], folder) for teacher in teachers], axis=0))
     logits = np.concatenate(parts)
     labels = np.array([task.encode(label) for rows, _ in lessons for label in rows["label"]])
-    agree = (logits.argmax(-1) == labels)[labels != NO_LABEL]
+    agree = (logits.argmax(-1) == labels)[labels != IGNORE_INDEX]
     logger.info(f"The teachers give {agree.mean():.2%} of {len(agree)} labelled texts their label")
     return logits
 

@@ -11,13 +11,13 @@ scratch, and the rows of a task may come from files:
 
 from common import (
     create_repository,
-    ending_together,
+    exit_all_ranks,
     make_trainer,
     needed_splits,
     prepare_for_trainer,
     publish,
     run,
-    scorer,
+    make_compute_metrics,
     start,
 )
 from glue import GlueArguments, load_glue
@@ -25,13 +25,13 @@ from glue import GlueArguments, load_glue
 
 def main() -> None:
     """Do what the command line asks for."""
-    with ending_together():
+    with exit_all_ranks():
         model_args, data_args, training_args = start(GlueArguments)
         needed = needed_splits(training_args)
         config, task, splits, metric = load_glue(model_args, data_args, needed, training_args.seed)
         model, tokenizer, splits = prepare_for_trainer(model_args, data_args, training_args, config, task, splits)
         create_repository(training_args)
-    trainer = make_trainer(training_args, model, tokenizer, splits, scorer(task, metric))
+    trainer = make_trainer(training_args, model, tokenizer, splits, make_compute_metrics(task, metric))
     run(trainer, splits, task, f"predict_results_{data_args.task_name}")
     publish(trainer, model_args, data_args)
 

@@ -30,8 +30,8 @@ from common import (
     check_output_folder,
     check_same_rows,
     create_repository,
-    ending_together,
-    ending_with_one_line,
+    exit_all_ranks,
+    exit_on_error,
     log_recipe,
     parse_arguments,
     prepare,
@@ -113,7 +113,7 @@ class Progress:
 
 def main() -> None:
     """Do what the command line asks for."""
-    with ending_together():
+    with exit_all_ranks():
         model_args, data_args, args = parse_arguments(ModelArguments, GlueArguments, LoopArguments)
         accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),
@@ -303,7 +303,7 @@ class Loop:
         """Push the model, without its checkpoints."""
         args, folder = self.args, Path(self.args.output_dir)
         self.save_model(folder)
-        with ending_together(), ending_with_one_line(f"The model is in {folder}, but not on the Hub"):
+        with exit_all_ranks(), exit_on_error(f"The model is in {folder}, but not on the Hub"):
             if self.accelerator.is_main_process:
                 huggingface_hub.upload_folder(
                     repo_id=str(args.hub_model_id),

@@ -20,13 +20,13 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from common import (
-    NO_LABEL,
+    IGNORE_INDEX,
     DataArguments,
     ModelArguments,
     best_class,
     checkpoint_of_trainer,
     create_repository,
-    ending_together,
+    exit_all_ranks,
     length_options,
     load_config,
     load_model_and_tokenizer,
@@ -38,7 +38,7 @@ from common import (
 )
 from datasets import Dataset, IterableDataset
 from length_grouping import LengthGroupedTrainer
-from rows import choose_rows, column_names, load_raw_datasets, select_splits
+from rows import hold_out_and_limit, column_names, load_raw_datasets, select_splits
 from transformers import (
     AutoModelForMaskedLM,
     DataCollatorForLanguageModeling,
@@ -88,7 +88,7 @@ class MaskedLMTrainer(LengthGroupedTrainer):
 
 def main() -> None:
     """Do what the command line asks for."""
-    with ending_together():
+    with exit_all_ranks():
         model_args, data_args, training_args = start(MlmArguments)
         texts = read_texts(model_args, data_args, training_args)
         model, tokenizer = load(model_args, data_args, training_args, texts)
@@ -123,7 +123,7 @@ def read_texts(
     renamed = {} if column == "text" else {column: "text"}
     texts = {split: rows.select_columns(column).rename_columns(renamed) for split, rows in raw.items()}
     if not data_args.streaming:
-        return choose_rows(texts, None, data_args, needed, training_args.seed)
+        return hold_out_and_limit(texts, None, data_args, needed, training_args.seed)
     limits = {"train": data_args.max_train_samples, "validation": data_args.max_eval_samples}
     return {split: rows if limits[split] is None else rows.take(limits[split]) for split, rows in texts.items()}
 
@@ -196,7 +196,7 @@ def tokenize(
 def score(output: EvalPrediction, mask_token_id: int) -> dict[str, float]:
     """Return the share of tokens told rightly, of all and of those that were masked, kept and replaced."""
     labels, inputs, predictions = (np.asarray(part) for part in (output.label_ids, output.inputs, output.predictions))
-    asked, is_masked, is_kept = labels != NO_LABEL, inputs == mask_token_id, inputs == labels
+    asked, is_masked, is_kept = labels != IGNORE_INDEX, inputs == mask_token_id, inputs == labels
     places = {
         "accuracy": asked,
         "accuracy_masked": asked & is_masked,

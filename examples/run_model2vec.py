@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from baseline import BaselineArguments, Predict, check_classes, labels, run_baseline, whole_texts
-from common import Task, ending_with_one_line
+from common import Task, exit_on_error
 from datasets import Dataset
 from model2vec.train import StaticModelForClassification
 
@@ -26,7 +26,7 @@ class Model2VecArguments(BaselineArguments):
 def fit(args: Model2VecArguments, rows: Dataset, task: Task) -> tuple[Predict, int]:
     """Return how to predict, and the number of parameters, the vectors included: they are trained, too."""
     check_classes(task)
-    with ending_with_one_line(f"Model {args.model_name_or_path}"):
+    with exit_on_error(f"Model {args.model_name_or_path}"):
         model = StaticModelForClassification.from_pretrained(args.model_name_or_path)
     model.fit(whole_texts(rows), labels(rows, task).tolist())
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from common import (
-    NO_LABEL,
+    IGNORE_INDEX,
     DataArguments,
     ModelArguments,
     Task,
     best_class,
     checkpoint_of_trainer,
     create_repository,
-    ending_together,
+    exit_all_ranks,
     length_options,
     load_config,
     load_model_and_tokenizer,
@@ -34,8 +34,8 @@ from common import (
     train_and_evaluate,
 )
 from datasets import Dataset, DatasetDict, Features, List, Value
-from embedded_tasks import load_code_words
-from rows import check_columns, check_labels, choose_rows, find_task, load_raw_datasets, read_label, select_splits
+from documentation_tasks import load_code_words
+from rows import check_columns, check_labels, hold_out_and_limit, infer_task, load_raw_datasets, read_label, select_splits
 from seqeval.metrics import accuracy_score, classification_report, f1_score, precision_score, recall_score
 from transformers import (
     AutoModelForTokenClassification,
@@ -66,7 +66,7 @@ class NerArguments(DataArguments):
 
 def main() -> None:
     """Do what the command line asks for."""
-    with ending_together():
+    with exit_all_ranks():
         model_args, data_args, training_args = start(NerArguments)
         model, tokenizer, task, splits = build(model_args, data_args, training_args)
         create_repository(training_args)
@@ -102,10 +102,10 @@ def build(
     raw = select_splits(raw, {split: split for split in ("train", "validation", "test")}, needed, label_column)
     for split, rows in raw.items():
         check_lists(rows, split, text_column, label_column)
-    task = Task("single_label_classification", find_task(config, raw, label_column).label_names)
+    task = Task("single_label_classification", infer_task(config, raw, label_column).label_names)
     read = {split: read_rows(rows, split, task, text_column, label_column) for split, rows in raw.items()}
     check_labels(read, task)
-    splits = choose_rows(read, None, data_args, needed, training_args.seed)
+    splits = hold_out_and_limit(read, None, data_args, needed, training_args.seed)
     task.write_to(config)
     texts = map(" ".join, splits["train"]["tokens"]) if "train" in splits else ()
     model, tokenizer = load_model_and_tokenizer(
@@ -156,7 +156,7 @@ def tokenize(rows: Dataset, encode: Callable, task: Task, data_args: NerArgument
         labels = []
         for i, tags in enumerate(batch.get("label", [])):
             words = encoded.word_ids(i)
-            labels.append([NO_LABEL] * len(words))
+            labels.append([IGNORE_INDEX] * len(words))
             for place in first_pieces(words):
                 labels[i][place] = task.encode(tags[words[place]])
         return {**encoded, "labels": labels} if labels else dict(encoded)
@@ -180,7 +180,7 @@ def score(output: EvalPrediction, names: list[str], has_details: bool) -> dict[s
     """Return the share of right tags and, if these tell entities (B-, I-, O), precision, recall and F1 of entities."""
     references, predictions = [], []
     for labels, predicted in zip(output.label_ids, output.predictions, strict=True):
-        counted = labels != NO_LABEL
+        counted = labels != IGNORE_INDEX
         references.append([names[label] for label in labels[counted]])
         predictions.append([names[label] for label in predicted[counted]])
     metrics = {"accuracy": float(accuracy_score(references, predictions))}

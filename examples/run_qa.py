@@ -25,8 +25,8 @@ from common import (
     ModelArguments,
     checkpoint_of_trainer,
     create_repository,
-    ending_together,
-    ending_with_one_line,
+    exit_all_ranks,
+    exit_on_error,
     length_options,
     load_config,
     load_model_and_tokenizer,
@@ -37,9 +37,9 @@ from common import (
     train_and_evaluate,
 )
 from datasets import Dataset, Features, List, Value
-from embedded_tasks import load_parameters
+from documentation_tasks import load_parameters
 from length_grouping import LengthGroupedTrainer
-from rows import check_columns, choose_rows, load_raw_datasets, select_splits
+from rows import check_columns, hold_out_and_limit, load_raw_datasets, select_splits
 from transformers import (
     AutoModelForQuestionAnswering,
     BatchEncoding,
@@ -80,7 +80,7 @@ class InOrderTrainer(LengthGroupedTrainer):
 
 def main() -> None:
     """Do what the command line asks for."""
-    with ending_together():
+    with exit_all_ranks():
         model_args, data_args, training_args = start(QaArguments)
         model, tokenizer, rows, windows = build(model_args, data_args, training_args)
         create_repository(training_args)
@@ -116,7 +116,7 @@ def build(
     raw = load_raw_datasets(data_args, model_args, load_parameters)
     raw = select_splits(raw, {split: split for split in ("train", "validation", "test")}, needed, "answers")
     read = {split: read_rows(rows, split) for split, rows in raw.items()}
-    rows = choose_rows(read, None, data_args, needed, training_args.seed)
+    rows = hold_out_and_limit(read, None, data_args, needed, training_args.seed)
     texts = chain(*(rows["train"][name] for name in ("question", "context"))) if "train" in rows else ()
     checkpoint = checkpoint_of_trainer(training_args)
     model, tokenizer = load_model_and_tokenizer(
@@ -144,7 +144,7 @@ def read_rows(rows: Dataset, split: str) -> Dataset:
     features = {**dict.fromkeys(("question", "context", "id"), Value("string"))}
     features |= {"answers": ANSWERS} if has_answers else {}
     options = {"with_indices": True, "remove_columns": rows.column_names, "features": Features(features)}
-    with ending_with_one_line(f"The {split} data"):
+    with exit_on_error(f"The {split} data"):
         result = rows.map(read, desc=f"Reading {split} rows", **options)
     if len(set(result["id"])) < len(result):
         raise SystemExit(f"The {split} data has rows of the same id")

@@ -17,7 +17,7 @@ from common import (
     ModelArguments,
     checkpoint_of_trainer,
     create_repository,
-    ending_together,
+    exit_all_ranks,
     length_options,
     load_config,
     load_model_and_tokenizer,
@@ -28,8 +28,8 @@ from common import (
     train_and_evaluate,
 )
 from datasets import ClassLabel, Dataset, Features, Value
-from embedded_tasks import load_next_sentences
-from rows import check_columns, choose_rows, load_raw_datasets, select_splits
+from documentation_tasks import load_next_sentences
+from rows import check_columns, hold_out_and_limit, load_raw_datasets, select_splits
 from sklearn.metrics import accuracy_score
 from transformers import (
     AutoModelForMultipleChoice,
@@ -46,7 +46,7 @@ TEXTS = ["sent1", "sent2", *ENDINGS]
 
 def main() -> None:
     """Do what the command line asks for."""
-    with ending_together():
+    with exit_all_ranks():
         model_args, data_args, training_args = start(DataArguments)
         model, tokenizer, splits = build(model_args, data_args, training_args)
         create_repository(training_args)
@@ -65,7 +65,7 @@ def build(
     raw = load_raw_datasets(data_args, model_args, load_next_sentences)
     raw = select_splits(raw, {split: split for split in ("train", "validation")}, needed, "label")
     read = {split: read_rows(rows, split) for split, rows in raw.items()}
-    splits = choose_rows(read, None, data_args, needed, training_args.seed)
+    splits = hold_out_and_limit(read, None, data_args, needed, training_args.seed)
     texts = chain(*(splits["train"][name] for name in TEXTS)) if "train" in splits else ()
     checkpoint = checkpoint_of_trainer(training_args)
     model, tokenizer = load_model_and_tokenizer(

@@ -5,7 +5,7 @@
     python examples/run_tfidf.py --train_file TRAIN.csv --validation_file VALIDATION.csv --ngrams 2
 
 The model is a logistic regression or, for numbers, a ridge regression. A pair of texts is told to it by the products
-and the absolute differences of the two sides' features. Without files it reads the embedded corpus.
+and the absolute differences of the two sides' features. Without files it reads the documentation corpus.
 """
 
 from dataclasses import dataclass, field

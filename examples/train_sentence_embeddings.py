@@ -26,8 +26,8 @@ from common import (
     start,
 )
 from datasets import Dataset, DatasetDict
-from embedded_tasks import load_sentence_pairs
-from rows import check_columns, choose_rows, load_raw_datasets
+from documentation_tasks import load_sentence_pairs
+from rows import check_columns, hold_out_and_limit, load_raw_datasets
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -79,7 +79,7 @@ def read_pairs(
         if split not in raw:
             raise SystemExit(f"This run needs {split} data: pass --{split}_file")
         check_columns(split, [*PAIR, "label"] if split == "validation" else PAIR, raw[split].column_names)
-    return choose_rows(raw, None, data_args, needed, args.seed)
+    return hold_out_and_limit(raw, None, data_args, needed, args.seed)
 
 
 def load_encoder(

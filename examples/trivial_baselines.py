@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""What can be had without a model: the least that a model of the embedded tasks has to beat.
+"""What can be had without a model: the least that a model of the documentation tasks has to beat.
 
     python examples/trivial_baselines.py --folder tasks
 
-reads what `embedded_tasks.py --output_dir tasks` has written.
+reads what `documentation_tasks.py --output_dir tasks` has written.
 
 Code words: each word gets the tag that it has most often in training. Next sentence: the ending most like the sentence
 before, by tf-idf. Parameters: what stands behind the asked name, up to the first full stop. Rated pairs of sentences,
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from answers import score_answers
-from common import ending_with_one_line
+from common import exit_on_error
 from datasets import DatasetDict, load_dataset
 from run_swag import ENDINGS
 from scipy.stats import spearmanr
@@ -26,7 +26,7 @@ from seqeval.metrics import accuracy_score, f1_score
 from sklearn.feature_extraction.text import TfidfVectorizer
 from transformers import HfArgumentParser
 
-from wave_hf.embedded_corpus import split_sentences
+from wave_hf.documentation_corpus import split_sentences
 
 
 def most_frequent_tags(splits: DatasetDict) -> dict[str, float]:
@@ -89,17 +89,17 @@ BASELINES = {"code_words": most_frequent_tags, "next_sentences": most_alike_endi
 class BaselineArguments:
     """Where the rows are."""
 
-    folder: str = field(metadata={"help": "What embedded_tasks.py has written."})
+    folder: str = field(metadata={"help": "What documentation_tasks.py has written."})
     rated_file: str | None = field(default=None, metadata={"help": "csv file of sentence1, sentence2 and label."})
 
 
 def main() -> None:
     """Print the scores of each task on its validation rows as a line of json."""
-    with ending_with_one_line("Arguments"):
+    with exit_on_error("Arguments"):
         (args,) = HfArgumentParser(BaselineArguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
     for name, measure in BASELINES.items():
         files = {split: str(Path(args.folder) / name / f"{split}.json") for split in ("train", "validation")}
-        with ending_with_one_line(args.folder):
+        with exit_on_error(args.folder):
             splits = load_dataset("json", data_files=files)
         print(json.dumps({"task": name, **measure(splits)}))
         if name == "next_sentences" and args.rated_file:

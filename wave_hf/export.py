@@ -29,7 +29,7 @@ from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicC
 
 from .compression import factorize_embeddings, prune_vocabulary
 from .configuration_wave import WaveConfig
-from .embedded_corpus import load_embedded_corpus
+from .documentation_corpus import load_documentation_corpus
 from .files import load_classifier, load_rows, load_texts, new_folder
 from .modeling_wave import WaveForSequenceClassification
 
@@ -98,11 +98,11 @@ class ExportArguments:
         default=None, metadata={"help": "Factorize the token table to this width. None: leave it."}
     )
     train_file: str | None = field(
-        default=None, metadata={"help": "Texts that tokens are counted in, csv or json. None: the embedded corpus."}
+        default=None, metadata={"help": "Texts that tokens are counted in, csv or json. None: the documentation corpus."}
     )
     validation_file: str | None = field(
         default=None,
-        metadata={"help": "Rows to measure on, csv or json: text, text_pair, label. None: the embedded corpus."},
+        metadata={"help": "Rows to measure on, csv or json: text, text_pair, label. None: the documentation corpus."},
     )
 
 
@@ -145,9 +145,9 @@ def export(
         vocab_size: The most tokens to keep (`prune_vocabulary`); `None` keeps all.
         embedding_size: Width of a factorized token table (`factorize_embeddings`); `None` leaves the table.
         train_file: Rows with a column `text`, csv or json, in which tokens are counted for `vocab_size`; `None` means
-            the embedded corpus.
+            the documentation corpus.
         validation_file: Rows to measure on, with the columns `text`, `text_pair` (optional) and `label` (optional);
-            `None` means the embedded corpus, without its labels.
+            `None` means the documentation corpus, without its labels.
 
     Returns:
         The report, for each form of the model: its size in bytes, the largest difference of its logits from those of
@@ -200,7 +200,7 @@ def standalone_tokenizer(tokenizer: PreTrainedTokenizerBase, config: WaveConfig)
 def read_rows(file: str | None, config: WaveConfig) -> tuple[list[Any], np.ndarray | None]:
     """Return texts, or pairs of them, and the ids of their labels, `None` unless each text has one known label."""
     if file is None:
-        return list(load_embedded_corpus()["validation"]["text"]), None
+        return list(load_documentation_corpus()["validation"]["text"]), None
     rows = load_rows(file, ("text",))
     texts: list[Any] = list(rows["text"])
     if "text_pair" in rows.column_names:

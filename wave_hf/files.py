@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBas
 from transformers.utils import cached_file
 
 from .configuration_wave import WaveConfig
-from .embedded_corpus import load_embedded_corpus
+from .documentation_corpus import load_documentation_corpus
 from .modeling_wave import WaveForSequenceClassification
 
 
@@ -80,8 +80,8 @@ def load_rows(file: str, columns: tuple[str, ...]) -> Dataset:
 
 
 def load_texts(file: str | None) -> list[str]:
-    """Return the texts of a file (see `load_rows`), or those of the embedded corpus to train on."""
-    return list((load_rows(file, ("text",)) if file else load_embedded_corpus()["train"])["text"])
+    """Return the texts of a file (see `load_rows`), or those of the documentation corpus to train on."""
+    return list((load_rows(file, ("text",)) if file else load_documentation_corpus()["train"])["text"])
 
 
 @contextmanager

@@ -320,7 +320,7 @@ def side_masks(
     return mask * (token_type_ids != 1), mask * (token_type_ids == 1)
 
 
-def compare(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+def pair_features(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Tell how alike two vectors `(B, H)` are, in each dimension: a * b and |a - b|, `(B, 2H)`."""
     return torch.cat((first * second, (first - second).abs()), dim=-1)
 
@@ -621,7 +621,7 @@ class WaveModel(WavePreTrainedModel):
 # Texts of any length
 
 
-class TokenFile:
+class TokenIdFile:
     """The token ids of one text, 4 bytes each, in a temporary file that goes with this object.
 
     Args:
@@ -676,7 +676,7 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[
     return ids[: is_special.index(0)], ids[len(ids) - is_special[::-1].index(0) :]
 
 
-def tokenize_document(document: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> TokenFile:
+def tokenize_document(document: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> TokenIdFile:
     """Store the token ids of a document; see `WaveForSequenceClassification.classify_stream`."""
     chunks = read_chunks(document)
     first: Any = next(chunks, [])
@@ -689,7 +689,7 @@ def tokenize_document(document: Any, tokenizer: PreTrainedTokenizerBase | None =
         before, after = special_tokens(tokenizer)
         texts = cut_at_white_space(chunks)
         chunks = (tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in texts)
-    tokens = TokenFile(chain([before], chunks, [after]))
+    tokens = TokenIdFile(chain([before], chunks, [after]))
     if tokens.length == len(before) + len(after):
         raise ValueError("document is empty, but should have one token at least.")
     return tokens
@@ -707,7 +707,7 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-class WaveStream:
+class WindowedForward:
     """A text that the network reads window by window, in eval mode and in memory that does not grow with its length.
 
     The tokens of a text meet only in sums over all of them. So each layer takes one pass over the text to add up its
@@ -720,7 +720,7 @@ class WaveStream:
         window_size: Tokens that are computed at a time.
     """
 
-    def __init__(self, model: WaveModel, tokens: TokenFile, window_size: int):
+    def __init__(self, model: WaveModel, tokens: TokenIdFile, window_size: int):
         model.check_length(tokens.length)
         self.model = model
         self.tokens = tokens
@@ -771,11 +771,11 @@ class WaveStream:
         hidden_states = self.model.look_up(self.tokens[read].to(device))  # type: ignore[arg-type]
         hidden_states = self.model.embed(hidden_states, position_ids=position_ids)
         for layer, known in zip(self.model.layers, energies, strict=False):
-            hidden_states = layer(hidden_states, None, partial(in_precision_of, known))
+            hidden_states = layer(hidden_states, None, partial(match_dtype, known))
         return hidden_states
 
 
-def in_precision_of(global_energy: torch.Tensor, variants: torch.Tensor) -> torch.Tensor:
+def match_dtype(global_energy: torch.Tensor, variants: torch.Tensor) -> torch.Tensor:
     """Return a G^2 as `token2wave` wants it for these variants."""
     return global_energy.to(variants.device, torch.promote_types(variants.dtype, torch.float32))
 
@@ -783,7 +783,7 @@ def in_precision_of(global_energy: torch.Tensor, variants: torch.Tensor) -> torc
 # The heads
 
 
-IGNORED = -100  # the label of what counts for no loss, to torch, transformers and the collators alike
+IGNORE_INDEX = -100  # the label of what counts for no loss, to torch, transformers and the collators alike
 
 
 def check_labels(labels: torch.Tensor, shape: torch.Size, name: str = "labels") -> None:
@@ -811,15 +811,15 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, count: torch.Tenso
     labels = labels.to(logits.device, torch.int64).flatten()
     logits = logits.flatten(0, -2).to(torch.promote_types(logits.dtype, torch.float32))
     try:
-        total = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+        total = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
     except IndexError as error:  # a check beforehand would make a GPU wait
-        known = labels[labels != IGNORED]
+        known = labels[labels != IGNORE_INDEX]
         raise ValueError(
             f"labels lie between {known.min()} and {known.max()}, but should be classes from 0 to "
-            f"{logits.shape[-1] - 1}, or {IGNORED} for none."
+            f"{logits.shape[-1] - 1}, or {IGNORE_INDEX} for none."
         ) from error
     if count is None:
-        count = (labels != IGNORED).sum()
+        count = (labels != IGNORE_INDEX).sum()
     return total / torch.as_tensor(count, device=total.device).clamp(min=1)
 
 
@@ -829,7 +829,7 @@ def ignore_outside(positions: torch.Tensor, is_real: torch.Tensor, name: str) ->
     positions = positions.to(is_real.device)
     places = torch.arange(is_real.shape[1], device=is_real.device)
     is_inside = (is_real & (positions.unsqueeze(-1) == places)).any(dim=-1)
-    return positions.masked_fill(~is_inside, IGNORED)
+    return positions.masked_fill(~is_inside, IGNORE_INDEX)
 
 
 def classification_loss(labels: torch.Tensor, pooled_logits: torch.Tensor, config: WaveConfig) -> torch.Tensor:
@@ -847,7 +847,7 @@ def head_dropout(config: WaveConfig) -> nn.Dropout:
     return nn.Dropout(config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout)
 
 
-class WaveForTexts(WavePreTrainedModel):
+class WaveTextHead(WavePreTrainedModel):
     """Base of the heads that read whole texts, or pairs of them as `config.pair_encoding` says."""
 
     # The loss is a mean over the batch at hand: Trainer itself must account for accumulation and several processes.
@@ -876,14 +876,14 @@ class WaveForTexts(WavePreTrainedModel):
         if self.is_separate and tokens is not None:  # without tokens, the network says what is missing
             masks = side_masks(tokens, attention_mask, token_type_ids)
             outputs, second = (self.wave(attention_mask=mask, **inputs) for mask in masks)
-            pooled = compare(outputs.pooler_output, second.pooler_output)
+            pooled = pair_features(outputs.pooler_output, second.pooler_output)
         else:
             outputs = self.wave(attention_mask=attention_mask, **inputs)
             pooled = outputs.pooler_output
         return self.classifier(self.dropout(pooled)), outputs.hidden_states
 
 
-class WaveForSequenceClassification(WaveForTexts):
+class WaveForSequenceClassification(WaveTextHead):
     """A Wave Network that labels whole texts: one label, several labels or a number, as `config.problem_type` says."""
 
     def __init__(self, config: WaveConfig):
@@ -958,9 +958,9 @@ class WaveForSequenceClassification(WaveForTexts):
             raise ValueError(f"window_size is {window_size}, but should be at least 1.")
         tokens = tokenize_document(document, tokenizer)
         with torch.set_grad_enabled(labels is not None and torch.is_grad_enabled()):
-            pooled = WaveStream(self.wave, tokens, window_size).pool().to(self.device, self.dtype)
+            pooled = WindowedForward(self.wave, tokens, window_size).pool().to(self.device, self.dtype)
             if self.is_separate:
-                pooled = compare(pooled, torch.zeros_like(pooled))  # there is no second side
+                pooled = pair_features(pooled, torch.zeros_like(pooled))  # there is no second side
             logits = self.classifier(pooled)
             loss = None
             if labels is not None:
@@ -968,7 +968,7 @@ class WaveForSequenceClassification(WaveForTexts):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
-class WaveForMultipleChoice(WaveForTexts):
+class WaveForMultipleChoice(WaveTextHead):
     """A Wave Network that chooses among texts: each gets one score, and the highest wins."""
 
     def __init__(self, config: WaveConfig):
@@ -1018,7 +1018,7 @@ class WaveForMultipleChoice(WaveForTexts):
         return MultipleChoiceModelOutput(loss=loss, logits=logits, hidden_states=hidden_states)
 
 
-class WaveForTokens(WavePreTrainedModel):
+class WaveTokenHead(WavePreTrainedModel):
     """Base of the heads that choose one label for each token."""
 
     # The loss is divided by the number of labels that Trainer counts in all batches of a step.
@@ -1063,7 +1063,7 @@ class WaveForTokens(WavePreTrainedModel):
         hidden_states = outputs.last_hidden_state
         if self.training and self.config.sparse_prediction and labels is not None:
             check_labels(labels, hidden_states.shape[:2])
-            has_label = labels != IGNORED
+            has_label = labels != IGNORE_INDEX
             hidden_states, labels = hidden_states[has_label], labels[has_label]
         logits = self.token_logits(hidden_states)
         loss = None if labels is None else cross_entropy(logits, labels, kwargs.get("num_items_in_batch"))
@@ -1074,7 +1074,7 @@ class WaveForTokens(WavePreTrainedModel):
         raise NotImplementedError
 
 
-class WaveForTokenClassification(WaveForTokens):
+class WaveForTokenClassification(WaveTokenHead):
     """A Wave Network that gives each token of a text one of `config.num_labels` labels."""
 
     output_class = TokenClassifierOutput
@@ -1103,7 +1103,7 @@ class WavePredictionHead(nn.Module):
         return self.norm(nn.functional.gelu(self.dense(hidden_states)))
 
 
-class WaveForMaskedLM(WaveForTokens):
+class WaveForMaskedLM(WaveTokenHead):
     """A Wave Network that tells which tokens stood where [MASK] stands now: it learns from texts without labels.
 
     What a wave can know of a masked token is the sum over its text, G, and what a local kernel or positions tell of

@@ -15,7 +15,7 @@ from torch import distributed, nn
 
 from .modeling_wave import (
     WaveForQuestionAnswering,
-    WaveForTokens,
+    WaveTokenHead,
     WavePreTrainedModel,
     energy,
     part_of_text,
@@ -46,7 +46,7 @@ def sequence_parallel(model: WavePreTrainedModel, group: distributed.ProcessGrou
     Raises:
         ValueError: The head labels tokens; or, in `forward`, the processes were given different texts.
     """
-    if isinstance(model, WaveForTokens | WaveForQuestionAnswering):
+    if isinstance(model, WaveTokenHead | WaveForQuestionAnswering):
         name = type(model).__name__
         raise ValueError(f"model is a {name}, but should read whole texts: no process has all tokens to label.")
     shares = _Shares(group)

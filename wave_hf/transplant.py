@@ -56,7 +56,7 @@ class TransplantArguments:
     frequency_weights: bool = field(default=True, metadata={"help": "Make the vectors of frequent tokens short."})
     train_file: str | None = field(
         default=None,
-        metadata={"help": "Texts that tokens are counted in, csv or json. None: the embedded corpus."},
+        metadata={"help": "Texts that tokens are counted in, csv or json. None: the documentation corpus."},
     )
     vocab_size: int | None = field(
         default=None, metadata={"help": "Keep so many tokens, those that the training texts use most. None: all."}
@@ -98,7 +98,7 @@ def transplant(
         vectors: What stands for a token: `"output"`, see `encode_tokens`, or `"table"`, the encoder's input embedding.
         frequency_weights: Whether to multiply the vectors by `sif_weights`.
         train_file: Rows with a column `text`, csv or json, in which tokens are counted for the weights and for
-            `vocab_size`; `None` means the embedded corpus.
+            `vocab_size`; `None` means the documentation corpus.
         vocab_size: The most tokens to keep (`prune_vocabulary`); `None` keeps all.
         seed: Seed of the other weights.
 

@@ -8,7 +8,7 @@ import pytest
 import run_classification
 import run_distillation
 import torch
-from common import NO_LABEL, Task
+from common import IGNORE_INDEX, Task
 from hypothesis import given
 from hypothesis import strategies as st
 from run_distillation import distillation_loss
@@ -128,7 +128,7 @@ class TestLabels:
             *("--teacher_model_name_or_path", random_teacher, second, "--teacher_train_files", train_file, other_file),
             *(option, 1, "--max_steps", 1),
         )
-        labelled = [message.split(": ")[1] for message in caplog.messages if message.startswith("Lesson")]
+        labelled = [message.split(": ")[1] for message in caplog.messages if message.startswith("LabelledBatch")]
         assert labelled == [
             f"72 texts, labelled by {second}",
             f"72 texts, labelled by {random_teacher}, {second}",
@@ -268,8 +268,8 @@ class TestLoss:
 
     def test_rows_without_a_label_have_no_hard_loss(self):
         logits, teacher = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
-        none = torch.full((4,), NO_LABEL)
-        half = torch.tensor([0, 1, NO_LABEL, NO_LABEL])
+        none = torch.full((4,), IGNORE_INDEX)
+        half = torch.tensor([0, 1, IGNORE_INDEX, IGNORE_INDEX])
         assert distillation_loss(logits, teacher, none, 1.0, 1.0) == 0
         expected = distillation_loss(logits[:2], teacher[:2], half[:2], 1.0, 1.0) / 2
         assert_close(distillation_loss(logits, teacher, half, 1.0, 1.0), expected)

@@ -20,7 +20,7 @@ from transformers.utils.logging import tqdm
 
 from .. import __version__
 from ..configuration_wave import WaveConfig
-from ..embedded_corpus import load_embedded_corpus
+from ..documentation_corpus import load_documentation_corpus
 from ..files import load_classifier, load_rows, new_folder
 from ..modeling_wave import WaveForSequenceClassification, magnitude
 from . import figures
@@ -44,7 +44,7 @@ class AnalysisArguments:
     out: str = field(metadata={"help": "Folder to write: a new one, or an empty one."})
     data: str | None = field(
         default=None,
-        metadata={"help": "Rows with the columns text and label, csv or json. None: the embedded corpus."},
+        metadata={"help": "Rows with the columns text and label, csv or json. None: the documentation corpus."},
     )
     text: str | None = field(
         default=None, metadata={"help": "The text that is looked at. None: the first validation row."}
@@ -145,9 +145,9 @@ def write_report(model_dir: str, args: AnalysisArguments) -> None:
 
 
 def load_splits(file: str | None, seed: int) -> DatasetDict:
-    """Return the splits `train` and `validation` of a file, a tenth being held out, or of the embedded corpus."""
+    """Return the splits `train` and `validation` of a file, a tenth being held out, or of the documentation corpus."""
     if file is None:
-        splits = load_embedded_corpus(seed)
+        splits = load_documentation_corpus(seed)
     else:
         rows = load_rows(file, ("text", "label")).class_encode_column("label")
         held_out = rows.train_test_split(test_size=max(1, len(rows) // 10), seed=seed)

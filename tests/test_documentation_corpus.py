@@ -12,34 +12,34 @@ from pathlib import Path
 import pytest
 from datasets import ClassLabel, DatasetDict, Value
 
-from wave_hf import embedded_corpus
-from wave_hf.embedded_corpus import load_embedded_corpus
+from wave_hf import documentation_corpus
+from wave_hf.documentation_corpus import load_documentation_corpus
 
 LIBRARIES = ["torch", "sympy", "transformers", "pandas", "numpy", "networkx", "huggingface_hub", "datasets"]
 
 
 @pytest.fixture(scope="module")
 def corpus() -> DatasetDict:
-    return load_embedded_corpus()
+    return load_documentation_corpus()
 
 
 @pytest.fixture
 def small(monkeypatch):
     """Makes the corpus small, and quick to build."""
-    monkeypatch.setattr(embedded_corpus, "MAX_SENTENCES_PER_LIBRARY", 100)
+    monkeypatch.setattr(documentation_corpus, "MAX_SENTENCES_PER_LIBRARY", 100)
 
 
 @pytest.fixture
 def install(monkeypatch, tmp_path):
     """Installs libraries of our own writing, which the corpus is then built from."""
-    monkeypatch.setattr(embedded_corpus, "LIBRARIES", ())
+    monkeypatch.setattr(documentation_corpus, "LIBRARIES", ())
     monkeypatch.syspath_prepend(tmp_path)
 
     def install_library(name: str, files: dict[str, str]) -> None:
         write(tmp_path / f"{name}-1.0.dist-info" / "METADATA", f"Name: {name}\nVersion: 1.0\n")
         for file, source in files.items():
             write(tmp_path / name / file, source)
-        monkeypatch.setattr(embedded_corpus, "LIBRARIES", (*embedded_corpus.LIBRARIES, name))
+        monkeypatch.setattr(documentation_corpus, "LIBRARIES", (*documentation_corpus.LIBRARIES, name))
 
     return install_library
 
@@ -111,7 +111,7 @@ def test_task_is_neither_trivial_nor_hopeless(corpus):
 
 def test_versions_are_reported(small, caplog):
     with caplog.at_level(logging.INFO, logger="wave_hf"):
-        corpus = load_embedded_corpus()
+        corpus = load_documentation_corpus()
 
     for library in LIBRARIES:
         assert f"{library} {version(library)}" in caplog.text
@@ -120,19 +120,19 @@ def test_versions_are_reported(small, caplog):
 
 
 def test_seed_fixes_the_rows(small):
-    first = rows(load_embedded_corpus(seed=1))
+    first = rows(load_documentation_corpus(seed=1))
 
-    assert first == rows(load_embedded_corpus(seed=1))
-    assert {row["text"] for row in first["test"]} != set(load_embedded_corpus(seed=2)["test"]["text"])
+    assert first == rows(load_documentation_corpus(seed=1))
+    assert {row["text"] for row in first["test"]} != set(load_documentation_corpus(seed=2)["test"]["text"])
 
 
 def test_other_processes_build_the_same_rows_and_import_no_library(small):
     script = """
 import json, sys
-from wave_hf import embedded_corpus
-embedded_corpus.MAX_SENTENCES_PER_LIBRARY = 100
+from wave_hf import documentation_corpus
+documentation_corpus.MAX_SENTENCES_PER_LIBRARY = 100
 before = set(sys.modules)
-corpus = embedded_corpus.load_embedded_corpus()
+corpus = documentation_corpus.load_documentation_corpus()
 imported = {name.partition(".")[0] for name in set(sys.modules) - before} - {"datasets"}
 print(json.dumps([{name: split.to_list() for name, split in corpus.items()}, sorted(imported)]))
 """
@@ -145,7 +145,7 @@ print(json.dumps([{name: split.to_list() for name, split in corpus.items()}, sor
     )
     rows_there, imported = json.loads(result.stdout)
 
-    assert rows_there == rows(load_embedded_corpus())
+    assert rows_there == rows(load_documentation_corpus())
     assert not set(imported) & set(LIBRARIES)
 
 
@@ -198,7 +198,7 @@ class Wave:
         },
     )
 
-    assert set(texts(load_embedded_corpus())) == {
+    assert set(texts(load_documentation_corpus())) == {
         "A wave is made of a magnitude and of a phase.Phase for each token.",
         "It is never, e.g. Hertz thought so, a particle at all!",
         "All waves of a text share one magnitude.",
@@ -220,22 +220,22 @@ def test_shared_sentences_are_dropped_and_repeated_ones_kept_once(install):
     )
     install("second", {"__init__.py": '"""Both of the libraries say THIS in their\n documentation."""'})
 
-    (text,) = texts(load_embedded_corpus())
+    (text,) = texts(load_documentation_corpus())
 
     assert text.casefold() == "only the first library says this, but it says it twice."
 
 
 def test_missing_library_is_named(monkeypatch):
-    monkeypatch.setattr(embedded_corpus, "LIBRARIES", ("datasets", "no_such_library"))
+    monkeypatch.setattr(documentation_corpus, "LIBRARIES", ("datasets", "no_such_library"))
 
     with pytest.raises(
         ImportError, match=r"'no_such_library', which is not installed .* `pip install no_such_library`"
     ):
-        load_embedded_corpus()
+        load_documentation_corpus()
 
 
 def test_library_without_source_is_named(install):
     install("only_compiled", {"__init__.pyc": ""})
 
     with pytest.raises(ImportError, match=r"'only_compiled'.* has no \.py files"):
-        load_embedded_corpus()
+        load_documentation_corpus()

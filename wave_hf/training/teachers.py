@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Task, ending_with_one_line
+from common import Task, exit_on_error
 from datasets.fingerprint import Hasher
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -50,7 +50,7 @@ class Teacher:
     """
 
     def __init__(self, name: str, task: Task, inference: Inference, seen: Iterable[str] = (), **hub_options: Any):
-        with ending_with_one_line(f"Teacher {name}"):
+        with exit_on_error(f"Teacher {name}"):
             self.tokenizer = AutoTokenizer.from_pretrained(name, **hub_options)
             self.model = AutoModelForSequenceClassification.from_pretrained(name, **hub_options)
         label_names = Task.of_config(self.model.config).label_names
@@ -88,7 +88,7 @@ class Teacher:
             unfinished = file.with_suffix(f".{os.getpid()}")
             save_file({"logits": self.compute_logits(texts)}, unfinished, metadata=made_by)
             unfinished.replace(file)
-        with ending_with_one_line(f"Logits {file}"), safe_open(file, "numpy") as stored:
+        with exit_on_error(f"Logits {file}"), safe_open(file, "numpy") as stored:
             if stored.metadata() != made_by:
                 raise SystemExit(f"{file} holds the logits of other texts, or of another teacher: remove it")
             return stored.get_tensor("logits")

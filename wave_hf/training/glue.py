@@ -10,11 +10,11 @@ from common import (
     Metric,
     ModelArguments,
     Task,
-    ending_with_one_line,
+    exit_on_error,
     load_config,
 )
 from datasets import ClassLabel, Dataset, DatasetDict, Value
-from rows import check_columns, check_labels, choose_rows, find_task, load_raw_datasets, read_rows, select_splits
+from rows import check_columns, check_labels, hold_out_and_limit, infer_task, load_raw_datasets, read_rows, select_splits
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from transformers import PreTrainedConfig
@@ -117,7 +117,7 @@ def load_glue(
     if glue_task:
         raw = DatasetDict({split: cast_labels(rows, split, glue_task) for split, rows in raw.items()})
     config = load_config(model_args)
-    task = find_task(config, raw, LABEL_COLUMN)
+    task = infer_task(config, raw, LABEL_COLUMN)
     splits = {}
     for split, rows in raw.items():
         columns = glue_task.text_columns if glue_task else guess_text_columns(rows, split)
@@ -125,14 +125,14 @@ def load_glue(
         splits[split] = read_rows(rows, split, task, text_columns, LABEL_COLUMN)
     check_labels(splits, task)
     metric = glue_task.metric if glue_task else task.default_metrics
-    return config, task, choose_rows(splits, task, data_args, needed, seed), metric
+    return config, task, hold_out_and_limit(splits, task, data_args, needed, seed), metric
 
 
 def cast_labels(rows: Dataset, split: str, glue_task: GlueTask) -> Dataset:
     """Give the label column of a file, which holds ids, names or numbers, the type that the task says."""
     if LABEL_COLUMN not in rows.column_names:
         return rows
-    with ending_with_one_line(f"The labels of the {split} data"):
+    with exit_on_error(f"The labels of the {split} data"):
         return rows.cast_column(LABEL_COLUMN, glue_task.label_feature)
 
 

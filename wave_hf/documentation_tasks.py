@@ -2,7 +2,7 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
 """Tasks that need no download, made of the documentation strings of installed libraries.
 
-    python examples/embedded_tasks.py --output_dir tasks
+    python examples/documentation_tasks.py --output_dir tasks
 
 writes them as files; `run_ner.py`, `run_swag.py` and `run_qa.py` read theirs without that, if no data is named.
 
@@ -21,12 +21,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from common import ending_with_one_line
+from common import exit_on_error
 from datasets import Dataset, DatasetDict
 from datasets.utils import tqdm
 from transformers import HfArgumentParser
 
-from wave_hf.embedded_corpus import LIBRARIES, prose_paragraphs, prose_sentences, read_docstrings, split_sentences
+from wave_hf.documentation_corpus import LIBRARIES, prose_paragraphs, prose_sentences, read_docstrings, split_sentences
 from wave_hf.files import writing
 
 Row = dict[str, Any]
@@ -72,7 +72,7 @@ def load_parameters(seed: int = 42) -> DatasetDict:
     return _build(_parameters, seed)
 
 
-EMBEDDED_TASKS = {
+DOCUMENTATION_TASKS = {
     "code_words": load_code_words,
     "next_sentences": load_next_sentences,
     "parameters": load_parameters,
@@ -167,9 +167,9 @@ class FileArguments:
 
 def main() -> None:
     """Write all tasks as json files."""
-    with ending_with_one_line("Arguments"):
+    with exit_on_error("Arguments"):
         (args,) = HfArgumentParser(FileArguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
-    for name, load in EMBEDDED_TASKS.items():
+    for name, load in DOCUMENTATION_TASKS.items():
         folder = Path(args.output_dir) / name
         folder.mkdir(parents=True, exist_ok=True)
         for split, rows in load().items():

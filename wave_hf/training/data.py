@@ -1,5 +1,5 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""From files, the Hub or the embedded corpus to rows of text, or text and text_pair, and label."""
+"""From files, the Hub or the documentation corpus to rows of text, or text and text_pair, and label."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import DataArguments, ModelArguments, Task, ending_with_one_line
+from common import DataArguments, ModelArguments, Task, exit_on_error
 from datasets import (
     ClassLabel,
     Dataset,
@@ -23,7 +23,7 @@ from datasets import (
 from sklearn.model_selection import train_test_split
 from transformers import PreTrainedConfig
 
-from wave_hf.embedded_corpus import load_embedded_corpus
+from wave_hf.documentation_corpus import load_documentation_corpus
 
 logger = logging.getLogger("examples.rows")
 
@@ -31,12 +31,12 @@ logger = logging.getLogger("examples.rows")
 def load_raw_datasets(
     data_args: DataArguments,
     model_args: ModelArguments,
-    load_embedded: Callable[[], DatasetDict] = load_embedded_corpus,
+    load_embedded: Callable[[], DatasetDict] = load_documentation_corpus,
     streaming: bool = False,
 ) -> DatasetDict | IterableDatasetDict:
-    """Load the splits of the dataset, the files, or the embedded corpus; streams if asked for."""
+    """Load the splits of the dataset, the files, or the documentation corpus; streams if asked for."""
     if data_args.dataset_name:
-        with ending_with_one_line(data_args.dataset_name):
+        with exit_on_error(data_args.dataset_name):
             return load_dataset(
                 data_args.dataset_name,
                 data_args.dataset_config_name,
@@ -45,7 +45,7 @@ def load_raw_datasets(
                 streaming=streaming,
             )
     if not data_args.files:
-        logger.info("No data is named: using the embedded corpus")
+        logger.info("No data is named: using the documentation corpus")
         return load_embedded()
     # One by one: rows to predict may lack columns of the training rows.
     files = {split: load_file(file, model_args.cache_dir, streaming) for split, file in data_args.files.items()}
@@ -58,7 +58,7 @@ def load_file(file: str, cache_dir: str | None, streaming: bool = False) -> Any:
     # Only an empty cell is missing: "NA" or "None" may be a text or a label.
     options: dict[str, Any] = {"keep_default_na": False, "na_values": [""]} if file_format == "csv" else {}
     options |= {"cache_dir": cache_dir, "streaming": streaming}
-    with ending_with_one_line(file):
+    with exit_on_error(file):
         return load_dataset(file_format, data_files=file, split="train", **options)
 
 
@@ -95,7 +95,7 @@ def check_columns(split: str, wanted: Iterable[str], columns: list[str]) -> None
         raise SystemExit(f"The {split} data has no column {missing[0]}, but {', '.join(columns)}")
 
 
-def find_task(
+def infer_task(
     config: PreTrainedConfig, raw: DatasetDict, label_column: str, is_regression: bool | None = None
 ) -> Task:
     """Tell the task by the training rows; without them it is the checkpoint's.
@@ -168,7 +168,7 @@ def read_rows(
             result["label"] = [read_label(label, label_feature, task) for label in batch[label_column]]
         return result
 
-    with ending_with_one_line(f"The {split} data"):
+    with exit_on_error(f"The {split} data"):
         return rows.map(read, batched=True, remove_columns=columns, features=features, desc=f"Reading {split} rows")
 
 
@@ -199,7 +199,7 @@ def check_labels(splits: dict[str, Dataset], task: Task) -> None:
             raise SystemExit(f"The {split} data has labels the model is not trained for: {', '.join(sorted(unknown))}")
 
 
-def choose_rows(
+def hold_out_and_limit(
     splits: Mapping[str, Dataset], task: Task | None, data_args: DataArguments, needed: set[str], seed: int
 ) -> dict[str, Dataset]:
     """Hold out validation rows if there are none, and take the first rows up to the limits.
@@ -230,7 +230,7 @@ def hold_out_rows(dataset: Dataset, percentage: int, seed: int, classes: Iterabl
     try:
         train, validation = train_test_split(rows, stratify=classes, **options)
     except ValueError:
-        with ending_with_one_line("Holding out validation rows"):
+        with exit_on_error("Holding out validation rows"):
             train, validation = train_test_split(rows, **options)
     logger.info(f"No validation rows: evaluating on {len(validation)} of the {len(rows)} training rows, held out")
     return DatasetDict(train=dataset.select(sorted(train)), validation=dataset.select(sorted(validation)))

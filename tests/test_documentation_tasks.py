@@ -1,10 +1,10 @@
-"""Tests of `examples/embedded_tasks.py`: what rows are made of docstrings, and the files of them."""
+"""Tests of `examples/documentation_tasks.py`: what rows are made of docstrings, and the files of them."""
 
 import json
 
-import embedded_tasks
+import documentation_tasks
 import pytest
-from embedded_tasks import load_code_words, load_next_sentences, load_parameters, main
+from documentation_tasks import load_code_words, load_next_sentences, load_parameters, main
 
 SOURCE = '''
 """Return the `axis` of ``numpy.ndarray`` where :class:`~lib.Array` has [`Model.fit`](link) or a plain word {i} in it.
@@ -54,7 +54,7 @@ def library(monkeypatch, tmp_path):
     for i in range(20):
         (folder / f"module{i}.py").write_text(SOURCE.replace("{i}", str(i)))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(embedded_tasks, "LIBRARIES", ("wordlib",))
+    monkeypatch.setattr(documentation_tasks, "LIBRARIES", ("wordlib",))
 
 
 def all_rows(splits):
