@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 import fasttext
 import numpy as np
 import torch
-from baseline import BaselineArguments, Predict, check_classes, labels, run_baseline, whole_texts
-from common import Task
 from datasets import Dataset
+
+from wave_hf.training.baselines import BaselineArguments, Predict, check_classes, labels, run_baseline, whole_texts
+from wave_hf.training.tasks import Task
 
 LABEL = "#:"  # what no token of `tokenize` starts with
 

@@ -21,27 +21,7 @@ import huggingface_hub
 import numpy as np
 import torch
 from accelerate import Accelerator, skip_first_batches
-from checkpoints import find_checkpoint
-from common import (
-    Metric,
-    ModelArguments,
-    Task,
-    check_launch,
-    check_output_folder,
-    check_same_rows,
-    create_repository,
-    exit_all_ranks,
-    exit_on_error,
-    log_recipe,
-    parse_arguments,
-    prepare,
-    run_facts,
-    score,
-    set_up_logging,
-)
 from datasets import Dataset
-from glue import GlueArguments, load_glue
-from length_grouping import SeededLengthGroupedSampler, text_lengths
 from torch.utils.data import DataLoader
 from transformers import (
     DataCollatorWithPadding,
@@ -54,10 +34,20 @@ from transformers.trainer_pt_utils import get_parameter_names
 from transformers.utils.logging import ERROR, WARNING, tqdm
 
 from wave_hf.files import writing
+from wave_hf.training.arguments import ModelArguments, parse_arguments
+from wave_hf.training.checkpoints import find_checkpoint
+from wave_hf.training.data import check_same_rows
+from wave_hf.training.errors import exit_all_ranks, exit_on_error
+from wave_hf.training.glue import GlueArguments, load_glue
+from wave_hf.training.hub import create_repository
+from wave_hf.training.loading import load_model_and_tokenizer
+from wave_hf.training.setup import check_launch, check_output_folder, log_recipe, setup_logging
+from wave_hf.training.tasks import Metric, Task, score, tokenize, training_texts
+from wave_hf.training.trainer import SeededLengthGroupedSampler, run_facts, text_lengths
 
 PROGRESS_FILE = "progress.json"
 
-logger = logging.getLogger("examples.run_glue_no_trainer")
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -122,14 +112,16 @@ def main() -> None:
             log_with=args.report_to if args.with_tracking else None,
             project_dir=args.output_dir,
         )
-        set_up_logging(accelerator.is_main_process, WARNING if accelerator.is_main_process else ERROR)
+        setup_logging(accelerator.is_main_process, WARNING if accelerator.is_main_process else ERROR)
         log_recipe(model_args)
         check_launch(accelerator.num_processes)
         if not args.resume_from_checkpoint:
             check_output_folder(Path(args.output_dir))
         config, task, splits, metric = load_glue(model_args, data_args, {"train", "validation"}, args.seed)
         checkpoint = find_checkpoint(args.resume_from_checkpoint, args.output_dir, PROGRESS_FILE)
-        model, tokenizer, splits = prepare(model_args, data_args, config, task, splits, args.seed, checkpoint)
+        task.write_to(config)
+        model, tokenizer = load_model_and_tokenizer(model_args, config, training_texts(splits), args.seed, checkpoint)
+        splits = tokenize(splits, tokenizer, config, task, data_args)
         create_repository(args)
     check_same_rows(splits)
     Loop(args, accelerator, model, tokenizer, splits, task, metric).run(checkpoint)

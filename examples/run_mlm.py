@@ -19,26 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from common import (
-    IGNORE_INDEX,
-    DataArguments,
-    ModelArguments,
-    best_class,
-    checkpoint_of_trainer,
-    create_repository,
-    exit_all_ranks,
-    length_options,
-    load_config,
-    load_model_and_tokenizer,
-    make_trainer,
-    needed_splits,
-    publish,
-    start,
-    train_and_evaluate,
-)
 from datasets import Dataset, IterableDataset
-from length_grouping import LengthGroupedTrainer
-from rows import hold_out_and_limit, column_names, load_raw_datasets, select_splits
 from transformers import (
     AutoModelForMaskedLM,
     DataCollatorForLanguageModeling,
@@ -47,6 +28,16 @@ from transformers import (
     PreTrainedTokenizerBase,
     TrainingArguments,
 )
+
+from wave_hf.modeling_wave import IGNORE_INDEX
+from wave_hf.training.arguments import DataArguments, ModelArguments
+from wave_hf.training.checkpoints import find_trainer_checkpoint
+from wave_hf.training.data import column_names, hold_out_and_limit, length_options, load_raw_datasets, select_splits
+from wave_hf.training.errors import exit_all_ranks
+from wave_hf.training.hub import create_repository, publish
+from wave_hf.training.loading import load_config, load_model_and_tokenizer
+from wave_hf.training.setup import needed_splits, setup_run
+from wave_hf.training.trainer import LengthGroupedTrainer, argmax_logits, make_trainer, train_and_evaluate
 
 STREAMED_TEXTS_OF_TOKENIZER = 100_000
 
@@ -89,7 +80,7 @@ class MaskedLMTrainer(LengthGroupedTrainer):
 def main() -> None:
     """Do what the command line asks for."""
     with exit_all_ranks():
-        model_args, data_args, training_args = start(MlmArguments)
+        model_args, data_args, training_args = setup_run(MlmArguments)
         texts = read_texts(model_args, data_args, training_args)
         model, tokenizer = load(model_args, data_args, training_args, texts)
         splits = {split: tokenize(rows, split, tokenizer, model, data_args) for split, rows in texts.items()}
@@ -103,7 +94,7 @@ def main() -> None:
         lambda output: score(output, tokenizer.mask_token_id),
         trainer_class=MaskedLMTrainer,
         data_collator=SeededMasking(tokenizer, mlm_probability=data_args.mlm_probability, seed=training_args.seed),
-        preprocess_logits_for_metrics=best_class,
+        preprocess_logits_for_metrics=argmax_logits,
     )
     train_and_evaluate(trainer, splits)
     publish(trainer, model_args, data_args, "fill-mask")
@@ -114,7 +105,7 @@ def read_texts(
 ) -> Mapping[str, Dataset | IterableDataset]:
     """Return the rows of each split, reduced to `text`."""
     needed = needed_splits(training_args)
-    raw = load_raw_datasets(data_args, model_args, streaming=data_args.streaming)
+    raw = load_raw_datasets(model_args, data_args, streaming=data_args.streaming)
     if data_args.streaming:
         check_streams(raw, needed, training_args)
     columns = column_names(next(iter(raw.values())))
@@ -123,7 +114,7 @@ def read_texts(
     renamed = {} if column == "text" else {column: "text"}
     texts = {split: rows.select_columns(column).rename_columns(renamed) for split, rows in raw.items()}
     if not data_args.streaming:
-        return hold_out_and_limit(texts, None, data_args, needed, training_args.seed)
+        return hold_out_and_limit(texts, data_args, needed, training_args.seed)
     limits = {"train": data_args.max_train_samples, "validation": data_args.max_eval_samples}
     return {split: rows if limits[split] is None else rows.take(limits[split]) for split, rows in texts.items()}
 
@@ -150,7 +141,7 @@ def load(
         load_config(model_args),
         islice(training_texts, STREAMED_TEXTS_OF_TOKENIZER if data_args.streaming else None),
         training_args.seed,
-        checkpoint_of_trainer(training_args),
+        find_trainer_checkpoint(training_args),
         AutoModelForMaskedLM,
     )
     if tokenizer.mask_token is None:

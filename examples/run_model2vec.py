@@ -10,10 +10,12 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from baseline import BaselineArguments, Predict, check_classes, labels, run_baseline, whole_texts
-from common import Task, exit_on_error
 from datasets import Dataset
 from model2vec.train import StaticModelForClassification
+
+from wave_hf.training.baselines import BaselineArguments, Predict, check_classes, labels, run_baseline, whole_texts
+from wave_hf.training.errors import exit_on_error
+from wave_hf.training.tasks import Task
 
 
 @dataclass

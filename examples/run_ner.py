@@ -15,27 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from common import (
-    IGNORE_INDEX,
-    DataArguments,
-    ModelArguments,
-    Task,
-    best_class,
-    checkpoint_of_trainer,
-    create_repository,
-    exit_all_ranks,
-    length_options,
-    load_config,
-    load_model_and_tokenizer,
-    make_trainer,
-    needed_splits,
-    publish,
-    start,
-    train_and_evaluate,
-)
 from datasets import Dataset, DatasetDict, Features, List, Value
-from documentation_tasks import load_code_words
-from rows import check_columns, check_labels, hold_out_and_limit, infer_task, load_raw_datasets, read_label, select_splits
 from seqeval.metrics import accuracy_score, classification_report, f1_score, precision_score, recall_score
 from transformers import (
     AutoModelForTokenClassification,
@@ -47,7 +27,18 @@ from transformers import (
     TrainingArguments,
 )
 
+from wave_hf.documentation_tasks import load_code_words
 from wave_hf.files import writing
+from wave_hf.modeling_wave import IGNORE_INDEX
+from wave_hf.training.arguments import DataArguments, ModelArguments
+from wave_hf.training.checkpoints import find_trainer_checkpoint
+from wave_hf.training.data import check_columns, hold_out_and_limit, length_options, load_raw_datasets, select_splits
+from wave_hf.training.errors import exit_all_ranks
+from wave_hf.training.hub import create_repository, publish
+from wave_hf.training.loading import load_config, load_model_and_tokenizer
+from wave_hf.training.setup import needed_splits, setup_run
+from wave_hf.training.tasks import Task, check_labels, infer_task, read_label
+from wave_hf.training.trainer import argmax_logits, make_trainer, train_and_evaluate
 
 
 @dataclass
@@ -67,7 +58,7 @@ class NerArguments(DataArguments):
 def main() -> None:
     """Do what the command line asks for."""
     with exit_all_ranks():
-        model_args, data_args, training_args = start(NerArguments)
+        model_args, data_args, training_args = setup_run(NerArguments)
         model, tokenizer, task, splits = build(model_args, data_args, training_args)
         create_repository(training_args)
         options = length_options(tokenizer, model.config, data_args)
@@ -80,7 +71,7 @@ def main() -> None:
         tokenized,
         lambda output: score(output, task.label_names, data_args.return_entity_level_metrics),
         data_collator=DataCollatorForTokenClassification(tokenizer),
-        preprocess_logits_for_metrics=best_class,
+        preprocess_logits_for_metrics=argmax_logits,
     )
     train_and_evaluate(trainer, tokenized)
     if training_args.do_predict:
@@ -94,7 +85,7 @@ def build(
     """Return the model, its tokenizer, the tags, and the rows as tokens and label."""
     needed = needed_splits(training_args)
     config = load_config(model_args)
-    raw = load_raw_datasets(data_args, model_args, load_code_words)
+    raw = load_raw_datasets(model_args, data_args, load_code_words)
     columns = next(iter(raw.values())).column_names
     text_column = data_args.text_column_name or ("tokens" if "tokens" in columns else columns[0])
     named = f"{data_args.task_name}_tags"
@@ -105,7 +96,7 @@ def build(
     task = Task("single_label_classification", infer_task(config, raw, label_column).label_names)
     read = {split: read_rows(rows, split, task, text_column, label_column) for split, rows in raw.items()}
     check_labels(read, task)
-    splits = hold_out_and_limit(read, None, data_args, needed, training_args.seed)
+    splits = hold_out_and_limit(read, data_args, needed, training_args.seed)
     task.write_to(config)
     texts = map(" ".join, splits["train"]["tokens"]) if "train" in splits else ()
     model, tokenizer = load_model_and_tokenizer(
@@ -113,7 +104,7 @@ def build(
         config,
         texts,
         training_args.seed,
-        checkpoint_of_trainer(training_args),
+        find_trainer_checkpoint(training_args),
         AutoModelForTokenClassification,
         do_lower_case=False,  # capitals tell names
     )

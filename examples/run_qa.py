@@ -19,27 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
-from answers import Answers, rank_answers, score_answers, with_probabilities
-from common import (
-    DataArguments,
-    ModelArguments,
-    checkpoint_of_trainer,
-    create_repository,
-    exit_all_ranks,
-    exit_on_error,
-    length_options,
-    load_config,
-    load_model_and_tokenizer,
-    make_trainer,
-    needed_splits,
-    publish,
-    start,
-    train_and_evaluate,
-)
 from datasets import Dataset, Features, List, Value
-from documentation_tasks import load_parameters
-from length_grouping import LengthGroupedTrainer
-from rows import check_columns, hold_out_and_limit, load_raw_datasets, select_splits
 from transformers import (
     AutoModelForQuestionAnswering,
     BatchEncoding,
@@ -49,7 +29,17 @@ from transformers import (
     TrainingArguments,
 )
 
+from wave_hf.documentation_tasks import load_parameters
 from wave_hf.files import writing
+from wave_hf.training.arguments import DataArguments, ModelArguments
+from wave_hf.training.checkpoints import find_trainer_checkpoint
+from wave_hf.training.data import check_columns, hold_out_and_limit, length_options, load_raw_datasets, select_splits
+from wave_hf.training.errors import exit_all_ranks, exit_on_error
+from wave_hf.training.hub import create_repository, publish
+from wave_hf.training.loading import load_config, load_model_and_tokenizer
+from wave_hf.training.setup import needed_splits, setup_run
+from wave_hf.training.squad import Answers, rank_answers, score_answers, with_probabilities
+from wave_hf.training.trainer import LengthGroupedTrainer, make_trainer, train_and_evaluate
 
 ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int64"))}
 
@@ -81,7 +71,7 @@ class InOrderTrainer(LengthGroupedTrainer):
 def main() -> None:
     """Do what the command line asks for."""
     with exit_all_ranks():
-        model_args, data_args, training_args = start(QaArguments)
+        model_args, data_args, training_args = setup_run(QaArguments)
         model, tokenizer, rows, windows = build(model_args, data_args, training_args)
         create_repository(training_args)
     folder = Path(str(training_args.output_dir))
@@ -113,12 +103,12 @@ def build(
     """Return the model, its tokenizer, the rows, and the windows of their contexts as token ids."""
     needed = needed_splits(training_args)
     config = load_config(model_args)
-    raw = load_raw_datasets(data_args, model_args, load_parameters)
+    raw = load_raw_datasets(model_args, data_args, load_parameters)
     raw = select_splits(raw, {split: split for split in ("train", "validation", "test")}, needed, "answers")
     read = {split: read_rows(rows, split) for split, rows in raw.items()}
-    rows = hold_out_and_limit(read, None, data_args, needed, training_args.seed)
+    rows = hold_out_and_limit(read, data_args, needed, training_args.seed)
     texts = chain(*(rows["train"][name] for name in ("question", "context"))) if "train" in rows else ()
-    checkpoint = checkpoint_of_trainer(training_args)
+    checkpoint = find_trainer_checkpoint(training_args)
     model, tokenizer = load_model_and_tokenizer(
         model_args, config, texts, training_args.seed, checkpoint, AutoModelForQuestionAnswering
     )

@@ -12,24 +12,7 @@ start from scratch, and without data it learns which sentence goes on with a doc
 from itertools import chain
 from typing import Any
 
-from common import (
-    DataArguments,
-    ModelArguments,
-    checkpoint_of_trainer,
-    create_repository,
-    exit_all_ranks,
-    length_options,
-    load_config,
-    load_model_and_tokenizer,
-    make_trainer,
-    needed_splits,
-    publish,
-    start,
-    train_and_evaluate,
-)
 from datasets import ClassLabel, Dataset, Features, Value
-from documentation_tasks import load_next_sentences
-from rows import check_columns, hold_out_and_limit, load_raw_datasets, select_splits
 from sklearn.metrics import accuracy_score
 from transformers import (
     AutoModelForMultipleChoice,
@@ -40,6 +23,16 @@ from transformers import (
     TrainingArguments,
 )
 
+from wave_hf.documentation_tasks import load_next_sentences
+from wave_hf.training.arguments import DataArguments, ModelArguments
+from wave_hf.training.checkpoints import find_trainer_checkpoint
+from wave_hf.training.data import check_columns, hold_out_and_limit, length_options, load_raw_datasets, select_splits
+from wave_hf.training.errors import exit_all_ranks
+from wave_hf.training.hub import create_repository, publish
+from wave_hf.training.loading import load_config, load_model_and_tokenizer
+from wave_hf.training.setup import needed_splits, setup_run
+from wave_hf.training.trainer import make_trainer, train_and_evaluate
+
 ENDINGS = [f"ending{i}" for i in range(4)]
 TEXTS = ["sent1", "sent2", *ENDINGS]
 
@@ -47,7 +40,7 @@ TEXTS = ["sent1", "sent2", *ENDINGS]
 def main() -> None:
     """Do what the command line asks for."""
     with exit_all_ranks():
-        model_args, data_args, training_args = start(DataArguments)
+        model_args, data_args, training_args = setup_run(DataArguments)
         model, tokenizer, splits = build(model_args, data_args, training_args)
         create_repository(training_args)
     collator = DataCollatorForMultipleChoice(tokenizer)
@@ -62,12 +55,12 @@ def build(
     """Return the model, its tokenizer and the rows as token ids."""
     needed = needed_splits(training_args)
     config = load_config(model_args)
-    raw = load_raw_datasets(data_args, model_args, load_next_sentences)
+    raw = load_raw_datasets(model_args, data_args, load_next_sentences)
     raw = select_splits(raw, {split: split for split in ("train", "validation")}, needed, "label")
     read = {split: read_rows(rows, split) for split, rows in raw.items()}
-    splits = hold_out_and_limit(read, None, data_args, needed, training_args.seed)
+    splits = hold_out_and_limit(read, data_args, needed, training_args.seed)
     texts = chain(*(splits["train"][name] for name in TEXTS)) if "train" in splits else ()
-    checkpoint = checkpoint_of_trainer(training_args)
+    checkpoint = find_trainer_checkpoint(training_args)
     model, tokenizer = load_model_and_tokenizer(
         model_args, config, texts, training_args.seed, checkpoint, AutoModelForMultipleChoice
     )

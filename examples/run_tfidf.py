@@ -11,12 +11,13 @@ and the absolute differences of the two sides' features. Without files it reads 
 from dataclasses import dataclass, field
 
 import numpy as np
-from baseline import BaselineArguments, Predict, labels, run_baseline
-from common import Task, text_columns
 from datasets import Dataset
 from scipy.sparse import csr_matrix, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
+
+from wave_hf.training.baselines import BaselineArguments, Predict, labels, run_baseline
+from wave_hf.training.tasks import Task, text_columns
 
 
 @dataclass

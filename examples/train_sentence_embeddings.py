@@ -15,19 +15,7 @@ from itertools import chain
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from common import (
-    DataArguments,
-    ModelArguments,
-    load_config,
-    load_model_and_tokenizer,
-    needed_splits,
-    report,
-    run_facts,
-    start,
-)
 from datasets import Dataset, DatasetDict
-from documentation_tasks import load_sentence_pairs
-from rows import check_columns, hold_out_and_limit, load_raw_datasets
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -37,12 +25,19 @@ from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimil
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers import AutoModel
 
+from wave_hf.documentation_tasks import load_sentence_pairs
+from wave_hf.training.arguments import DataArguments, ModelArguments
+from wave_hf.training.data import check_columns, hold_out_and_limit, load_raw_datasets
+from wave_hf.training.loading import load_config, load_model_and_tokenizer
+from wave_hf.training.setup import needed_splits, setup_run
+from wave_hf.training.trainer import report, run_facts
+
 PAIR = ["sentence1", "sentence2"]
 
 
 def main() -> None:
     """Do what the command line asks for."""
-    model_args, data_args, args = start(DataArguments, SentenceTransformerTrainingArguments)
+    model_args, data_args, args = setup_run(DataArguments, SentenceTransformerTrainingArguments)
     splits = read_pairs(model_args, data_args, args)
     model = load_encoder(model_args, data_args, args, splits)
     trainer = SentenceTransformerTrainer(
@@ -72,14 +67,14 @@ def read_pairs(
     """Return the pairs to train on, and those to evaluate on with a label."""
     needed = needed_splits(args)
     is_named = data_args.dataset_name or data_args.files
-    raw = load_raw_datasets(data_args, model_args) if is_named else DatasetDict()
+    raw = load_raw_datasets(model_args, data_args) if is_named else DatasetDict()
     if "train" in needed - raw.keys():
         raw["train"] = load_sentence_pairs()["train"]
     for split in sorted(needed):
         if split not in raw:
             raise SystemExit(f"This run needs {split} data: pass --{split}_file")
         check_columns(split, [*PAIR, "label"] if split == "validation" else PAIR, raw[split].column_names)
-    return hold_out_and_limit(raw, None, data_args, needed, args.seed)
+    return hold_out_and_limit(raw, data_args, needed, args.seed)
 
 
 def load_encoder(

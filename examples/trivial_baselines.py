@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from answers import score_answers
-from common import exit_on_error
 from datasets import DatasetDict, load_dataset
 from run_swag import ENDINGS
 from scipy.stats import spearmanr
@@ -27,6 +25,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from transformers import HfArgumentParser
 
 from wave_hf.documentation_corpus import split_sentences
+from wave_hf.training.errors import exit_on_error
+from wave_hf.training.squad import score_answers
 
 
 def most_frequent_tags(splits: DatasetDict) -> dict[str, float]:

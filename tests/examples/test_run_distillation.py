@@ -8,15 +8,16 @@ import pytest
 import run_classification
 import run_distillation
 import torch
-from common import IGNORE_INDEX, Task
 from hypothesis import given
 from hypothesis import strategies as st
-from run_distillation import distillation_loss
-from teachers import Inference, Teacher, mix_texts, reword_texts
 from torch.testing import assert_close
 from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
 
 from wave_hf import train_tokenizer
+from wave_hf.modeling_wave import IGNORE_INDEX
+from wave_hf.training.distillation import distillation_loss
+from wave_hf.training.tasks import Task
+from wave_hf.training.teachers import Inference, Teacher, mix_texts, reword_texts
 
 OTHER = {"weather": "kitchen", "kitchen": "weather"}
 TASK = Task("single_label_classification", ["kitchen", "weather"])
@@ -128,7 +129,7 @@ class TestLabels:
             *("--teacher_model_name_or_path", random_teacher, second, "--teacher_train_files", train_file, other_file),
             *(option, 1, "--max_steps", 1),
         )
-        labelled = [message.split(": ")[1] for message in caplog.messages if message.startswith("LabelledBatch")]
+        labelled = [message.split(": ")[1] for message in caplog.messages if message.startswith("Batch")]
         assert labelled == [
             f"72 texts, labelled by {second}",
             f"72 texts, labelled by {random_teacher}, {second}",
@@ -142,10 +143,10 @@ class TestLabels:
         )
         assert results(out)["train_samples"] == (72 + 10) * 4
 
-    def test_the_agreement_of_the_teachers_is_told(self, distil, teach, rows, caplog):
+    def test_the_agreement_of_the_teachers_is_logged(self, distil, teach, rows, caplog):
         teacher, _ = teach("teacher", rows)
         distil("--teacher_model_name_or_path", teacher, "--max_steps", 1)
-        assert "The teachers give 100.00% of 72 labelled texts their label" in caplog.text
+        assert "The teachers agree with the labels of 100.00% of 72 labelled texts" in caplog.text
 
 
 class TestCache:
@@ -311,7 +312,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ([], "--teacher_model_name_or_path should name one teacher at least"),
+            ([], "--teacher_model_name_or_path should name at least one teacher"),
             (["--teacher_train_files", "a.csv", "b.csv"], "names 2 files, but should name one for each of 1 teachers"),
             (["--unlabeled_files", "texts.txt"], "texts.txt is neither a .csv nor a .json file"),
             (["--temperature", 0], "--temperature is 0.0, but should be above 0"),

@@ -1,4 +1,4 @@
-"""Tests of `examples/checkpoints.py`: which checkpoint a run is resumed from, and what becomes of broken ones."""
+"""Which checkpoint a run is resumed from, and what becomes of broken ones."""
 
 import itertools
 import json
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import run_classification
 import torch
-from checkpoints import check_same_network, find_checkpoint
 from safetensors.torch import load_file, save_file
 
 from wave_hf import WaveConfig
+from wave_hf.training.checkpoints import check_same_network, find_checkpoint
 
 STATE_FILE = "trainer_state.json"
 

@@ -1,8 +1,9 @@
-"""Tests of `examples/rows.py`; what it reads and refuses, the tests of the scripts show from outside."""
+"""Held-out rows; the tests of the scripts cover what is read and refused."""
 
 import pytest
 from datasets import Dataset
-from rows import hold_out_rows
+
+from wave_hf.training.data import hold_out_rows
 
 
 class TestHoldOutRows:

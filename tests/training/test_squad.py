@@ -1,12 +1,13 @@
-"""Tests of `examples/answers.py`: the spans that scores make, and how answers are scored."""
+"""The spans that scores make, and how answers are scored."""
 
 import numpy as np
 import pytest
-from answers import rank_answers, score_answers
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from wave_hf.training.squad import rank_answers, score_answers
 
 CONTEXT = "one two three four"
 OFFSETS = [(-1, -1), (0, 3), (4, 7), (8, 13), (14, 18)]

@@ -1,11 +1,12 @@
-"""Tests of `examples/length_grouping.py`: which rows make a batch, and in what order the batches come."""
+"""The order of batches, and the file of predictions."""
 
 import numpy as np
 import pytest
 import torch
 from accelerate.data_loader import prepare_data_loader, skip_first_batches
-from length_grouping import SeededLengthGroupedSampler, SetEpochCallback
 from transformers import TrainerState
+
+from wave_hf.training.trainer import SeededLengthGroupedSampler, SetEpochCallback, write_predictions
 
 
 class TestSeededLengthGroupedSampler:
@@ -45,3 +46,13 @@ class TestSeededLengthGroupedSampler:
             return [batch.tolist() for batch in loader]
 
         assert batches(skipped=3) == batches(skipped=0)[3:]
+
+
+def test_predictions_appear_when_complete(tmp_path):
+    file = tmp_path / "predict_results.txt"
+    with pytest.raises(ValueError, match="shorter"):
+        write_predictions(file, ["prediction", "yes"], [["yes", "no"], ["0.1"]])
+    assert not file.exists()
+    write_predictions(file, ["prediction", "yes"], [["yes", "no"], ["0.9", "0.1"]])
+    assert file.read_text() == "index\tprediction\tyes\n0\tyes\t0.9\n1\tno\t0.1\n"
+    assert list(tmp_path.iterdir()) == [file]

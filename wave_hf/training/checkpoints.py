@@ -1,5 +1,5 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""Finding the checkpoint a run can be resumed from, past those that a crash has cut off."""
+"""Finding the checkpoint that a run resumes from, past those that a crash has cut off."""
 
 import json
 import logging
@@ -10,31 +10,41 @@ from pathlib import Path
 
 from accelerate import PartialState
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 
 CHECKPOINT = re.compile(r"(checkpoint-|step_|epoch_)(\d+)")
-# Of a config, what says nothing about the weights.
+# Fields of a config that do not describe the network.
 NOT_OF_THE_NETWORK = {"_name_or_path", "architectures", "auto_map", "dtype", "transformers_version"}
 
-logger = logging.getLogger("examples.checkpoints")
+logger = logging.getLogger(__name__)
+
+
+def find_trainer_checkpoint(args: TrainingArguments) -> str | None:
+    """Return the checkpoint that the run resumes from, and set `resume_from_checkpoint` to it."""
+    args.resume_from_checkpoint = find_checkpoint(
+        args.resume_from_checkpoint, str(args.output_dir), TRAINER_STATE_NAME
+    )
+    return args.resume_from_checkpoint
 
 
 def find_checkpoint(name: str | None, run_folder: str, state_file: str) -> str | None:
     """Return the checkpoint to resume from: the named one or, if that is cut off, the last complete one before it.
 
-    Checkpoints of the run that were cut off while being written are removed, with a warning: nothing can load them,
-    and neither the rotation of checkpoints nor the choice of the best one looks into them.
+    Checkpoints of the run that were cut off while being written are removed with a warning: nothing can load them,
+    but the rotation of checkpoints and the choice of the best one would count them.
 
     Args:
         name: A checkpoint, or the folder of a run: its checkpoint of the most steps. None: the run starts anew.
         run_folder: The folder this run writes its checkpoints to.
-        state_file: What a checkpoint ends with: a json file that is written last, and tells its `global_step`.
+        state_file: Name of the json file that is written last, which marks a checkpoint complete and holds its
+            `global_step`.
 
     Returns:
-        None if the run starts anew, because there is no complete checkpoint.
+        The folder of the checkpoint; `None` if the run starts anew because there is no complete checkpoint.
 
     Raises:
-        SystemExit: There is no such folder, or its checkpoints have no optimizer.
+        SystemExit: The folder does not exist, or its checkpoints have no optimizer.
     """
     if name is None:
         return None
@@ -45,8 +55,8 @@ def find_checkpoint(name: str | None, run_folder: str, state_file: str) -> str |
     resumable = [folder for folder in whole if _has_any(folder, "optimizer*", "global_step*")]
     if whole and not resumable:
         raise SystemExit(
-            f"--resume_from_checkpoint: {whole[-1]} has no optimizer (as --save_only_model leaves it), without which "
-            "no run can go on; --model_name_or_path trains its weights further, in another --output_dir"
+            f"--resume_from_checkpoint: {whole[-1]} has no optimizer state (--save_only_model writes none), which "
+            "resuming needs; to train its weights further, pass it as --model_name_or_path with another --output_dir"
         )
     if PartialState().is_main_process:
         _remove_incomplete(Path(run_folder), state_file)
@@ -72,14 +82,14 @@ def _checkpoints_up_to(folder: Path) -> list[Path]:
 
 
 def _is_cut_off(checkpoint: Path, state_file: str) -> bool:
-    """Tell whether a checkpoint lacks its end or its weights, or one of its files has no end."""
+    """Return whether a checkpoint lacks its state file or its weights, or one of its files is incomplete."""
     try:
         json.loads((checkpoint / state_file).read_text())
         for file in checkpoint.rglob("*"):
             if file.suffix == ".safetensors":
                 safe_open(file, "pt")
             elif file.suffix in (".pt", ".pth", ".bin") and not zipfile.is_zipfile(file):
-                return True  # torch.save writes zip files, whose directory comes last
+                return True  # torch.save writes zip files, whose directory is written last
     except (OSError, ValueError, SafetensorError):
         return True
     return not _has_any(checkpoint, "*model*", "global_step*")
@@ -98,7 +108,7 @@ def _remove_incomplete(run_folder: Path, state_file: str) -> None:
 
 
 def check_same_network(config: PreTrainedConfig, checkpoint: str | None) -> None:
-    """Refuse to resume a run with another config, and name what differs."""
+    """Refuse to resume a run with another config, and name the field that differs."""
     if checkpoint is None or not (Path(checkpoint) / "config.json").exists():
         return
     wanted, trained = config.to_dict(), AutoConfig.from_pretrained(checkpoint).to_dict()

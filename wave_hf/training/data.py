@@ -1,40 +1,61 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""From files, the Hub or the documentation corpus to rows of text, or text and text_pair, and label."""
+"""Reading rows: from files, the Hub or the documentation corpus to the splits of a run."""
 
+import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import DataArguments, ModelArguments, Task, exit_on_error
-from datasets import (
-    ClassLabel,
-    Dataset,
-    DatasetDict,
-    Features,
-    IterableDataset,
-    IterableDatasetDict,
-    List,
-    Value,
-    load_dataset,
-)
-from sklearn.model_selection import train_test_split
-from transformers import PreTrainedConfig
+import pyarrow as pa
+from accelerate.utils import gather_object
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from wave_hf.documentation_corpus import load_documentation_corpus
+from ..documentation_corpus import load_documentation_corpus
+from .arguments import DataArguments, ModelArguments
+from .errors import exit_all_ranks, exit_on_error
 
-logger = logging.getLogger("examples.rows")
+logger = logging.getLogger(__name__)
+
+
+def load_splits(
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    needed: set[str],
+    load_default: Callable[[], DatasetDict] = load_documentation_corpus,
+) -> DatasetDict:
+    """Load the splits that a run needs, without the columns to ignore.
+
+    Args:
+        model_args: Options of the cache and the Hub.
+        data_args: Which dataset, files, splits and columns.
+        needed: The splits that the run needs, of `"train"`, `"validation"` and `"test"`.
+        load_default: Loads the data of a run that names none.
+
+    Returns:
+        The splits, see `select_splits`.
+
+    Raises:
+        SystemExit: The data cannot be read, or a split or column is missing.
+    """
+    raw = load_raw_datasets(model_args, data_args, load_default)
+    splits = select_splits(raw, data_args.split_names(raw), needed, data_args.label_column_name)
+    removed = (data_args.remove_columns or "").split(",")
+    for split, rows in splits.items():
+        splits[split] = rows.remove_columns([column for column in rows.column_names if column in removed])
+    return splits
 
 
 def load_raw_datasets(
-    data_args: DataArguments,
     model_args: ModelArguments,
-    load_embedded: Callable[[], DatasetDict] = load_documentation_corpus,
+    data_args: DataArguments,
+    load_default: Callable[[], DatasetDict] = load_documentation_corpus,
     streaming: bool = False,
 ) -> DatasetDict | IterableDatasetDict:
-    """Load the splits of the dataset, the files, or the documentation corpus; streams if asked for."""
+    """Load all splits of the dataset or the files, as streams if asked for, or else the default data."""
     if data_args.dataset_name:
         with exit_on_error(data_args.dataset_name):
             return load_dataset(
@@ -46,14 +67,26 @@ def load_raw_datasets(
             )
     if not data_args.files:
         logger.info("No data is named: using the documentation corpus")
-        return load_embedded()
+        return load_default()
     # One by one: rows to predict may lack columns of the training rows.
     files = {split: load_file(file, model_args.cache_dir, streaming) for split, file in data_args.files.items()}
     return IterableDatasetDict(files) if streaming else DatasetDict(files)
 
 
-def load_file(file: str, cache_dir: str | None, streaming: bool = False) -> Any:
-    """Load the rows of a csv, json or txt file, as a stream if asked for."""
+def load_file(file: str, cache_dir: str | None = None, streaming: bool = False) -> Any:
+    """Load the rows of a csv, json or txt file.
+
+    Args:
+        file: Its name; the ending names the format.
+        cache_dir: Where to cache the processed file. `None`: the cache of the datasets library.
+        streaming: Whether to return an `IterableDataset` that reads the file on the fly.
+
+    Returns:
+        A `Dataset` or `IterableDataset` with the columns of the file.
+
+    Raises:
+        SystemExit: The file cannot be read.
+    """
     file_format = Path(file).suffix[1:].replace("txt", "text")
     # Only an empty cell is missing: "NA" or "None" may be a text or a label.
     options: dict[str, Any] = {"keep_default_na": False, "na_values": [""]} if file_format == "csv" else {}
@@ -63,13 +96,16 @@ def load_file(file: str, cache_dir: str | None, streaming: bool = False) -> Any:
 
 
 def select_splits(raw: DatasetDict, names: dict[str, str], needed: set[str], label_column: str) -> DatasetDict:
-    """Return the splits a run needs, called train, validation and test.
+    """Return the splits that a run needs, called train, validation and test.
 
     Args:
         raw: The data as they were found.
         names: Name of each split in `raw`. A second kind of validation or test rows is called like `validation_mm`.
-        needed: The splits that are needed. Without validation rows, those to train on stand in, to be held out.
-        label_column: What all of them must have, except rows to predict.
+        needed: The splits that are needed. Without validation rows, the training rows stand in, to be held out later.
+        label_column: The column that all of them must have, except rows to predict.
+
+    Raises:
+        SystemExit: A split or the column is missing.
     """
     found = {split: raw[name] for split, name in names.items() if name in raw}
     if "validation" not in found and "train" in found:
@@ -84,147 +120,52 @@ def select_splits(raw: DatasetDict, names: dict[str, str], needed: set[str], lab
 
 
 def column_names(rows: Dataset | IterableDataset) -> list[str]:
-    """Return the columns; those of a stream may be known by its first row alone."""
+    """Return the columns, which a stream may reveal only in its first row."""
     return rows.column_names or list(next(iter(rows), {}))
 
 
 def check_columns(split: str, wanted: Iterable[str], columns: list[str]) -> None:
-    """Refuse data that lacks a column, and tell the columns there are."""
+    """Refuse data that lacks a column, and list the columns that it has."""
     missing = [column for column in wanted if column not in columns]
     if missing:
         raise SystemExit(f"The {split} data has no column {missing[0]}, but {', '.join(columns)}")
 
 
-def infer_task(
-    config: PreTrainedConfig, raw: DatasetDict, label_column: str, is_regression: bool | None = None
-) -> Task:
-    """Tell the task by the training rows; without them it is the checkpoint's.
-
-    Args:
-        config: The checkpoint's, whose order of labels is kept if they are the same.
-        raw: The splits of this run.
-        label_column: Names or numbers of classes, lists of them (several labels a text), or floats (regression).
-        is_regression: None: if the labels are floats.
-    """
-    checkpoint_task = Task.of_config(config)
-    if "train" not in raw:
-        return checkpoint_task
-    feature = raw["train"].features[label_column]
-    if is_regression is None:
-        is_regression = isinstance(feature, Value) and feature.dtype in ("float32", "float64")
-    if is_regression:
-        return Task("regression", ["LABEL_0"])
-    names = _label_names(raw["train"], label_column)
-    if len(names) < 2:
-        raise SystemExit(f"Classification needs two labels, but the training data has {', '.join(names) or 'none'}")
-    if set(names) == set(checkpoint_task.label_names):
-        names = checkpoint_task.label_names
-    return Task("multi_label_classification" if isinstance(feature, List) else "single_label_classification", names)
-
-
-def _label_names(rows: Dataset, column: str) -> list[str]:
-    """Return the names of a ClassLabel, or the values in their order."""
-    feature = rows.features[column]
-    if isinstance(feature, List):
-        feature = feature.feature
-    if isinstance(feature, ClassLabel):
-        return feature.names
-    return [str(label) for label in sorted(_distinct_labels(rows, column) - {None})]
-
-
-def _distinct_labels(rows: Dataset, column: str) -> set[Any]:
-    """Return the labels that occur."""
-    if isinstance(rows.features[column], List):
-        return set(chain.from_iterable(labels or [] for labels in rows[column]))
-    return set(rows.unique(column))
-
-
-def read_rows(
-    rows: Dataset, split: str, task: Task, text_columns: dict[str, list[str]], label_column: str, delimiter: str = " "
-) -> Dataset:
-    """Reduce rows to their text, or text and text_pair, and their label, if they have one: a name, names or a value.
-
-    Args:
-        rows: Rows with any columns.
-        split: Its name, for messages.
-        task: What the labels are.
-        text_columns: The columns that make the text and, in a task of pairs, the text_pair.
-        label_column: Its column of labels.
-        delimiter: Stands between joined columns.
-    """
-    columns = rows.column_names
-    check_columns(split, chain.from_iterable(text_columns.values()), columns)
-    label_feature = rows.features.get(label_column)
-    features = Features(dict.fromkeys(text_columns, Value("string")))
-    if label_feature is not None:
-        features["label"] = task.label_feature
-
-    def read(batch: dict[str, list]) -> dict[str, list]:
-        result = {}
-        for text, parts in text_columns.items():
-            joined = zip(*(batch[column] for column in parts), strict=True)
-            result[text] = [join_texts(texts, delimiter) for texts in joined]
-        if label_feature is not None:
-            result["label"] = [read_label(label, label_feature, task) for label in batch[label_column]]
-        return result
-
-    with exit_on_error(f"The {split} data"):
-        return rows.map(read, batched=True, remove_columns=columns, features=features, desc=f"Reading {split} rows")
-
-
-def join_texts(parts: Iterable[Any], delimiter: str) -> str:
-    """Join the texts of a row; one that is missing counts as empty."""
-    return delimiter.join("" if part is None else str(part) for part in parts)
-
-
-def read_label(label: Any, feature: Any, task: Task) -> Any:
-    """Return the label as its name or value; None if it is missing, or hidden (-1) as in test data of the Hub."""
-    if isinstance(feature, List):
-        return [read_label(item, feature.feature, task) for item in label or []]
-    if label is None or (isinstance(feature, ClassLabel) and label < 0):
-        return None
-    if task.problem_type == "regression":
-        return float(label)
-    return feature.int2str(label) if isinstance(feature, ClassLabel) else str(label)
-
-
-def check_labels(splits: dict[str, Dataset], task: Task) -> None:
-    """Refuse rows without a label, except those to predict, and labels that the model has no output for."""
-    for split, rows in splits.items():
-        labels = _distinct_labels(rows, "label") if "label" in rows.column_names else set()
-        if None in labels and not split.startswith("test"):
-            raise SystemExit(f"The {split} data has rows without a label")
-        unknown = labels - {None, *task.label_names}
-        if unknown and task.problem_type != "regression":
-            raise SystemExit(f"The {split} data has labels the model is not trained for: {', '.join(sorted(unknown))}")
-
-
 def hold_out_and_limit(
-    splits: Mapping[str, Dataset], task: Task | None, data_args: DataArguments, needed: set[str], seed: int
+    splits: Mapping[str, Dataset],
+    data_args: DataArguments,
+    needed: set[str],
+    seed: int,
+    stratify_column: str | None = None,
 ) -> dict[str, Dataset]:
-    """Hold out validation rows if there are none, and take the first rows up to the limits.
+    """Hold out validation rows if there are none, and limit the number of rows.
 
-    Classes keep their share if the task has one label a row.
+    Args:
+        splits: The rows of each split.
+        data_args: The percentage to hold out, and the limits.
+        needed: The splits to return.
+        seed: Seed of the choice of held-out rows.
+        stratify_column: Column of classes that keep their share in the held-out rows.
+
+    Returns:
+        The needed splits. Those to predict have no `label` column, because their labels may be hidden.
     """
     chosen = dict(splits)
     if "validation" in needed - chosen.keys():
-        is_of_classes = task is not None and task.problem_type == "single_label_classification"
-        classes = chosen["train"]["label"] if is_of_classes else None
+        classes = chosen["train"][stratify_column] if stratify_column else None
         chosen |= hold_out_rows(chosen["train"], data_args.validation_split_percentage, seed, classes)
-    limits = {
-        "train": data_args.max_train_samples,
-        "validation": data_args.max_eval_samples,
-        "test": data_args.max_predict_samples,
-    }
     for split, rows in chosen.items():
         if split.startswith("test") and "label" in rows.column_names:
-            rows = rows.remove_columns("label")  # labels may be hidden, and predicting needs none
-        chosen[split] = rows.take(min(len(rows), limits[split.split("_")[0]] or len(rows)))
+            rows = rows.remove_columns("label")
+        limit = data_args.limits[split.split("_")[0]]
+        chosen[split] = rows.take(min(len(rows), limit or len(rows)))
     return {split: rows for split, rows in chosen.items() if split.split("_")[0] in needed}
 
 
 def hold_out_rows(dataset: Dataset, percentage: int, seed: int, classes: Iterable[str] | None) -> DatasetDict:
-    """Split off validation rows, with the same share of every class if all classes have the rows for it."""
+    """Split off validation rows, stratified by class if every class has enough rows."""
+    from sklearn.model_selection import train_test_split  # here, so that reading rows needs no scikit-learn
+
     rows = np.arange(len(dataset))
     options = {"test_size": percentage / 100, "random_state": seed}
     try:
@@ -234,3 +175,51 @@ def hold_out_rows(dataset: Dataset, percentage: int, seed: int, classes: Iterabl
             train, validation = train_test_split(rows, **options)
     logger.info(f"No validation rows: evaluating on {len(validation)} of the {len(rows)} training rows, held out")
     return DatasetDict(train=dataset.select(sorted(train)), validation=dataset.select(sorted(validation)))
+
+
+def length_options(
+    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, data_args: DataArguments
+) -> dict[str, Any]:
+    """Return the truncation and padding options for calls of the tokenizer."""
+    limits = (data_args.max_seq_length, tokenizer.model_max_length, getattr(config, "max_position_embeddings", None))
+    return {
+        "truncation": True,
+        "max_length": min(limit for limit in limits if limit is not None),
+        "padding": "max_length" if data_args.pad_to_max_length else False,
+    }
+
+
+def map_options(rows: Dataset, data_args: DataArguments) -> dict[str, Any]:
+    """Return the options of `Dataset.map` for tokenizing rows, whose columns are replaced."""
+    return {
+        "batched": True,
+        "num_proc": data_args.preprocessing_num_workers,
+        "remove_columns": rows.column_names,
+        "load_from_cache_file": not data_args.overwrite_cache,
+        "desc": "Tokenizing",
+    }
+
+
+def check_same_rows(splits: Mapping[str, Dataset | IterableDataset]) -> None:
+    """Refuse to train on several processes that hold different rows; streams are not compared."""
+    digests: dict[str, list[str]] = {}
+    for split, rows in splits.items():
+        if isinstance(rows, Dataset):
+            table = rows.with_format("arrow")[:]
+            parts = chain(*(_flat_parts(table[name].combine_chunks()) for name in sorted(rows.column_names)))
+            digests[split] = [
+                hashlib.sha256(part.to_numpy(zero_copy_only=False).tobytes()).hexdigest() for part in parts
+            ]
+    of_all_processes = gather_object([digests])
+    with exit_all_ranks():
+        for split, digest in digests.items():
+            if any(other.get(split) != digest for other in of_all_processes):
+                raise SystemExit(f"The processes of this run have different {split} data")
+
+
+def _flat_parts(column: pa.Array) -> Iterator[pa.Array]:
+    """Yield the lengths of the lists of a column, level by level, and its numbers."""
+    while pa.types.is_list(column.type):
+        yield column.value_lengths()
+        column = column.flatten()
+    yield column

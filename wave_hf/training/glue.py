@@ -1,34 +1,30 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""The tasks of GLUE, and the rows that `run_glue.py` and `run_glue_no_trainer.py` both read."""
+"""The tasks of GLUE, and the rows that `run_glue.py`, `run_glue_no_trainer.py` and the baselines read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from common import (
-    DataArguments,
-    Metric,
-    ModelArguments,
-    Task,
-    exit_on_error,
-    load_config,
-)
 from datasets import ClassLabel, Dataset, DatasetDict, Value
-from rows import check_columns, check_labels, hold_out_and_limit, infer_task, load_raw_datasets, read_rows, select_splits
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from transformers import PreTrainedConfig
 
-LABEL_COLUMN = "label"
+from .arguments import DataArguments, ModelArguments
+from .data import check_columns, hold_out_and_limit, load_splits
+from .errors import exit_on_error
+from .loading import load_config
+from .tasks import Metric, Task, check_labels, infer_task, read_rows
 
 
 def accuracy(predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
-    """Return the share of right predictions."""
+    """Return the accuracy."""
     return {"accuracy": accuracy_score(references, predictions)}
 
 
 def accuracy_and_f1(predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
-    """Return the share of right predictions, and F1 of class 1."""
+    """Return the accuracy, and F1 of class 1."""
     return accuracy(predictions, references) | {"f1": f1_score(references, predictions)}
 
 
@@ -38,7 +34,7 @@ def matthews(predictions: np.ndarray, references: np.ndarray) -> dict[str, float
 
 
 def pearson_and_spearman(predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
-    """Return the correlation of the values, and that of their ranks."""
+    """Return the correlation of the values (Pearson) and of their ranks (Spearman)."""
     return {
         "pearson": pearsonr(predictions, references).statistic,
         "spearmanr": spearmanr(predictions, references).statistic,
@@ -47,7 +43,7 @@ def pearson_and_spearman(predictions: np.ndarray, references: np.ndarray) -> dic
 
 @dataclass(frozen=True)
 class GlueTask:
-    """A task of GLUE: its text columns, the names of its labels (none: numbers), and its metric."""
+    """A task of GLUE: its text columns, the names of its labels (none for a regression), and its metric."""
 
     text_columns: tuple[str, ...]
     label_names: tuple[str, ...] = ()
@@ -92,54 +88,79 @@ class GlueArguments(DataArguments):
             self.dataset_name, self.dataset_config_name = "nyu-mll/glue", self.task_name
 
     @property
+    def glue_task(self) -> GlueTask | None:
+        """The task of GLUE, if there is one."""
+        return GLUE_TASKS.get(self.task_name or "")
+
+    @property
     def card(self) -> dict[str, Any]:
-        """What the model card says of the data: the task, wherever its rows come from."""
+        """The data for the model card: those of the task, wherever the rows come from."""
         if self.task_name is None:
             return super().card
         dataset = {"dataset": f"GLUE {self.task_name.upper()}", "dataset_tags": "nyu-mll/glue"}
         return dataset | {"dataset_args": self.task_name, "language": "en"}
 
+    def split_names(self, raw: Mapping[str, Any]) -> dict[str, str]:
+        """Return the name of each split; MNLI has two kinds of validation and test rows."""
+        if "validation_matched" not in raw:
+            return super().split_names(raw)
+        return {
+            "train": "train",
+            "validation": "validation_matched",
+            "validation_mm": "validation_mismatched",
+            "test": "test_matched",
+            "test_mm": "test_mismatched",
+        }
+
 
 def load_glue(
     model_args: ModelArguments, data_args: GlueArguments, needed: set[str], seed: int
 ) -> tuple[PreTrainedConfig, Task, dict[str, Dataset], Metric]:
-    """Return the config, the task, the rows as text, text_pair and label, and the metric.
+    """Load rows of one or two texts; a task of GLUE defines columns, labels and metric, wherever its rows come from.
 
-    A task of GLUE gives columns, labels and metric, wherever its rows come from.
+    Args:
+        model_args: The model, whose config and labels count if there are no training rows.
+        data_args: The task, or any other rows.
+        needed: The splits that the run needs.
+        seed: Seed of the choice of held-out rows.
+
+    Returns:
+        The config, the task, the rows as `text`, `text_pair` (optional) and `label`, and the metric.
+
+    Raises:
+        SystemExit: The data cannot be read or do not fit the task or the model.
     """
-    glue_task = GLUE_TASKS.get(data_args.task_name or "")
-    names = {"train": "train", "validation": "validation", "test": "test"}
-    raw = load_raw_datasets(data_args, model_args)
-    if "validation_matched" in raw:
-        names |= {"validation": "validation_matched", "validation_mm": "validation_mismatched"}
-        names |= {"test": "test_matched", "test_mm": "test_mismatched"}
-    raw = select_splits(raw, names, needed, LABEL_COLUMN)
+    glue_task = data_args.glue_task
+    raw = load_splits(model_args, data_args, needed)
     if glue_task:
         raw = DatasetDict({split: cast_labels(rows, split, glue_task) for split, rows in raw.items()})
     config = load_config(model_args)
-    task = infer_task(config, raw, LABEL_COLUMN)
-    splits = {}
-    for split, rows in raw.items():
+    task = infer_task(config, raw, data_args.label_column_name)
+
+    def text_columns(rows: Dataset, split: str) -> dict[str, list[str]]:
         columns = glue_task.text_columns if glue_task else guess_text_columns(rows, split)
-        text_columns = {text: [column] for text, column in zip(("text", "text_pair"), columns, strict=False)}
-        splits[split] = read_rows(rows, split, task, text_columns, LABEL_COLUMN)
+        return {text: [column] for text, column in zip(("text", "text_pair"), columns, strict=False)}
+
+    splits = read_rows(raw, task, text_columns, data_args.label_column_name)
     check_labels(splits, task)
     metric = glue_task.metric if glue_task else task.default_metrics
-    return config, task, hold_out_and_limit(splits, task, data_args, needed, seed), metric
+    return config, task, hold_out_and_limit(splits, data_args, needed, seed, task.stratify_column), metric
 
 
 def cast_labels(rows: Dataset, split: str, glue_task: GlueTask) -> Dataset:
-    """Give the label column of a file, which holds ids, names or numbers, the type that the task says."""
-    if LABEL_COLUMN not in rows.column_names:
+    """Cast the label column of a file, which holds ids, names or numbers, to the type that the task defines."""
+    column = GlueArguments.label_column_name
+    if column not in rows.column_names:
         return rows
     with exit_on_error(f"The labels of the {split} data"):
-        return rows.cast_column(LABEL_COLUMN, glue_task.label_feature)
+        return rows.cast_column(column, glue_task.label_feature)
 
 
 def guess_text_columns(rows: Dataset, split: str) -> list[str]:
-    """Return sentence1 and sentence2, or else the first two columns of text beside the label, or the only one."""
+    """Return sentence1 and sentence2, or else the first two text columns beside the label, or the only one."""
     texts = (Value("string"), Value("large_string"))
-    columns = [name for name, feature in rows.features.items() if feature in texts and name != LABEL_COLUMN]
+    label = GlueArguments.label_column_name
+    columns = [name for name, feature in rows.features.items() if feature in texts and name != label]
     if set(SENTENCES) <= set(columns):
         return list(SENTENCES)
     check_columns(split, [] if columns else ["of text"], rows.column_names)

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Task, exit_on_error
 from datasets.fingerprint import Hasher
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from wave_hf.training.errors import exit_on_error
+from wave_hf.training.tasks import Task
 
 # The values of TinyBERT (Jiao et al., arXiv:1909.10351), which takes the words from BERT's guesses and GloVe.
 REWORDED_SHARE = 0.4

@@ -1,5 +1,5 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""What the baselines that are no networks share: they are fitted to, and scored on, the rows of run_glue.py."""
+"""Baselines that are no neural networks: fitted to, and scored on, the rows of `run_glue.py`."""
 
 import json
 import logging
@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import ModelArguments, Task, exit_on_error, text_columns
 from datasets import Dataset
-from glue import GlueArguments, load_glue
 from transformers import HfArgumentParser
 
-from wave_hf.files import writing
+from ..files import writing
+from .arguments import ModelArguments
+from .errors import exit_on_error
+from .glue import GlueArguments, load_glue
+from .tasks import Task, text_columns
 
 # Maps rows to class ids, or numbers, `(N,)`.
 Predict = Callable[[Dataset], np.ndarray]
@@ -25,15 +27,19 @@ Predict = Callable[[Dataset], np.ndarray]
 class BaselineArguments(GlueArguments):
     """The rows, and where the result goes."""
 
-    output_dir: str | None = field(default=None, metadata={"help": "Where all_results.json is written."})
+    output_dir: str | None = field(default=None, metadata={"help": "Folder for all_results.json."})
 
 
 def run_baseline(argument_class: Any, fit: Callable[[Any, Dataset, Task], tuple[Predict, int]]) -> None:
-    """Fit, evaluate, and print the result as one line of json.
+    """Fit and evaluate a baseline, and print the result as one line of json.
 
     Args:
         argument_class: The options of the command line: `BaselineArguments` or a subclass.
-        fit: Takes them, the training rows and the task; returns how to predict, and the number of parameters.
+        fit: Takes the options, the training rows and the task; returns a function that predicts, and the number of
+            parameters.
+
+    Raises:
+        SystemExit: The arguments or the data are wrong.
     """
     with exit_on_error("Arguments"):
         (args,) = HfArgumentParser(argument_class).parse_args_into_dataclasses()
@@ -67,6 +73,6 @@ def whole_texts(rows: Dataset) -> list[str]:
 
 
 def check_classes(task: Task) -> None:
-    """Refuse rows that have numbers or several labels."""
+    """Refuse regression and multi-label rows."""
     if task.problem_type != "single_label_classification":
-        raise SystemExit(f"This baseline gives a row one label, but the rows are of {task.problem_type}")
+        raise SystemExit(f"This baseline predicts one label per row, but the rows are of {task.problem_type}")
