@@ -109,7 +109,7 @@ class TestRefusals:
 
     def test_labels_that_the_model_does_not_know(self, checkpoint, tmp_path):
         file = write_rows(tmp_path / "rows.csv", text=TEXTS, label=["sea"] * 4 + ["fire"])
-        self.refuse(tmp_path, checkpoint, ValueError, "label 'fire', but the model knows sea", validation_file=file)
+        self.refuse(tmp_path, checkpoint, ValueError, "label 'fire', but the model has only sea", validation_file=file)
 
     @pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:200])])
     @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])

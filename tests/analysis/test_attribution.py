@@ -1,4 +1,4 @@
-"""Tests that what tokens get adds up to what the model says, and that only models that have token shares get any."""
+"""Attributions add up to the logits, and models without token shares are refused."""
 
 import pytest
 import torch
@@ -55,10 +55,10 @@ def test_a_model_that_was_just_trained_drops_nothing():
     ("model", "message"),
     [
         (tiny_model(model_class=WaveModel), "model is a WaveModel, but should be a WaveForSequenceClassification"),
-        (tiny_model(pooling="max"), "pooling of the model is 'max', but only with 'mean'"),
-        (tiny_model(pooling="cls"), "pooling of the model is 'cls', but only with 'mean'"),
-        (tiny_model(pair_encoding="separate"), "pair_encoding of the model is 'separate', but only with 'joint'"),
-        (tiny_model(vocab_size=14), "tokenizer has 15 tokens, but the token table of the model only 14 rows"),
+        (tiny_model(pooling="max"), "pooling of the model is 'max', but token shares need 'mean'"),
+        (tiny_model(pooling="cls"), "pooling of the model is 'cls', but token shares need 'mean'"),
+        (tiny_model(pair_encoding="separate"), "pair_encoding of the model is 'separate', but token shares need 'joint'"),
+        (tiny_model(vocab_size=14), "the model: the tokenizer has ids up to 14, but the token table has only 14 rows"),
         (tiny_model(max_position_embeddings=3), "max_position_embeddings allows at most 3"),
     ],
 )

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, BertConfig, FNetConfig, RobertaConfig
 
 from wave_hf.analysis import cost
-from wave_hf.analysis.complexity import fourier_transform_flops
+from wave_hf.analysis.complexity import POOLINGS, READOUTS, WAVE_OPERATIONS, fourier_transform_flops
 
 # Wide enough that what does not grow with the width is little beside it.
 SHAPE = {"vocab_size": 32, "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 96, "pad_token_id": 0}
@@ -107,9 +107,19 @@ def test_a_wave_network_is_linear_in_the_length_and_bert_is_not():
 
 
 def test_other_networks_and_activations_are_refused():
-    with pytest.raises(ValueError, match=r"model_type of the config is 'roberta', but should be one of wave_network"):
+    with pytest.raises(ValueError, match="model_type is 'roberta', but there are cost formulas only for wave_network"):
         cost(RobertaConfig(), 1, 1)
     config = copy.deepcopy(OTHERS[0])
     config.hidden_act = "relu"
-    with pytest.raises(ValueError, match="hidden_act is 'relu', but should be one of gelu"):
+    with pytest.raises(ValueError, match="hidden_act is 'relu', but there are cost formulas only for gelu"):
+        cost(config, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "formulas"), [("wave_operation", WAVE_OPERATIONS), ("readout", READOUTS), ("pooling", POOLINGS)]
+)
+def test_a_value_without_a_formula_is_refused(field, formulas, monkeypatch):
+    config = tiny_config()
+    monkeypatch.delitem(formulas, getattr(config, field))
+    with pytest.raises(ValueError, match=f"{field} is '{getattr(config, field)}', but there are cost formulas only"):
         cost(config, 1, 1)

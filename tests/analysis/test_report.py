@@ -62,7 +62,7 @@ class TestReport:
         assert sorted(name for name, _ in figures) == FIGURES
         assert [int(number) for _, number in figures] == list(range(1, 9))
         assert "> one wave and two oceans" in text
-        assert "20 steps of 4 texts of 16 tokens at most" in text
+        assert "the same 20 batches of 4 texts, truncated to 16 tokens" in text
         assert "36 training and 4 validation rows" in text
 
     def test_numbers_are_those_of_the_networks(self, folder):
