@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable
 from itertools import cycle
+from typing import Any
 
 # The palette of Okabe and Ito, which colour-blind readers can distinguish.
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
@@ -11,7 +12,7 @@ COLORS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY_BLUE, BLACK)
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
 
-def styles(names: Iterable[str]) -> dict[str, dict[str, str]]:
+def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return a colour and a marker for each name, as keyword arguments of `Axes.plot`; the first 56 pairs differ."""
     return {
         name: {"color": color, "marker": marker} for name, color, marker in zip(names, cycle(COLORS), cycle(MARKERS))
