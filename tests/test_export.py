@@ -1,4 +1,4 @@
-"""Exported classifiers: the same logits, folders that are whole and self-contained, and clear refusals."""
+"""Exported classifiers: equal logits, complete folders that need nothing else, and clear refusals."""
 
 import json
 import re
@@ -54,6 +54,13 @@ def run(program, tmp_path, **inputs):
     return onnxruntime.InferenceSession(file).run(None, inputs)[0]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_timing():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("wave_hf.export.MIN_RUN_TIME", 0.01)
+        yield
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
@@ -90,7 +97,7 @@ def bare_python(tmp_path_factory):
 
 
 class TestRefusals:
-    """None of them writes anything, and each is quick: they come before the work."""
+    """Nothing is written, and the refusals come before the slow work."""
 
     def refuse(self, tmp_path, model_dir, error, message, **options):
         out = tmp_path / "out"
@@ -142,7 +149,7 @@ class TestFolder:
         assert damaged.returncode != 0
         assert "model.onnx: FAILED" in damaged.stdout
 
-    def test_report_tells_size_difference_agreement_accuracy_and_time(self, exported):
+    def test_report_has_size_difference_agreement_accuracy_and_time(self, exported):
         folder, report = exported
         assert json.loads((folder / "report.json").read_text()) == report
         assert report["rows"] == len(TEXTS)
@@ -154,7 +161,7 @@ class TestFolder:
         assert exact["accuracy"] == report["forms"]["checkpoint"]["accuracy"]
         assert all(form[f"milliseconds_batch_{n}"] > 0 for form in report["forms"].values() for n in (1, 64))
 
-    def test_files_tell_no_path_of_this_machine(self, exported):
+    def test_files_contain_no_path_of_this_machine(self, exported):
         folder, _ = exported
         for file in folder.iterdir():
             assert b".py" not in file.read_bytes()

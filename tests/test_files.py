@@ -1,12 +1,12 @@
-"""What commands read is checked, and what they write is there as a whole or not at all."""
+"""Input files are checked, and output is written as a whole or not at all."""
 
 import pytest
 import torch
-from builders import TEXTS, save_classifier, tiny_model, write_rows
+from builders import TEXTS, TOKENIZER, save_classifier, tiny_config, tiny_model, write_rows
 from transformers import BertConfig, BertForSequenceClassification
 
 from wave_hf import WaveForTokenClassification, WaveModel
-from wave_hf.files import load_classifier, load_rows, new_folder, writing
+from wave_hf.files import check_tokenizer_fits, load_classifier, load_rows, markdown_table, new_folder, writing
 
 
 class TestClassifiers:
@@ -44,11 +44,22 @@ class TestClassifiers:
         self.refuse(tmp_path, ValueError, r"the tokenizer has ids up to \d+, but the token table has only 9 rows")
 
 
+def test_a_tokenizer_fits_a_table_with_a_row_for_each_token():
+    check_tokenizer_fits(TOKENIZER, tiny_config(vocab_size=len(TOKENIZER)), "waves")
+    message = "waves: the tokenizer has ids up to 14, but the token table has only 14 rows"
+    with pytest.raises(ValueError, match=message):
+        check_tokenizer_fits(TOKENIZER, tiny_config(vocab_size=len(TOKENIZER) - 1), "waves")
+
+
 class TestRows:
     def test_are_read(self, tmp_path):
         rows = load_rows(write_rows(tmp_path / "rows.csv", text=TEXTS, label=[1, 2, 3, 4, 5]), ("text", "label"))
         assert list(rows["text"]) == TEXTS
         assert list(rows["label"]) == [1, 2, 3, 4, 5]
+
+    def test_only_empty_cells_are_missing(self, tmp_path):
+        rows = load_rows(write_rows(tmp_path / "rows.csv", text=["NA", "null"], label=["None", ""]), ["text"])
+        assert rows.to_list() == [{"text": "NA", "label": "None"}, {"text": "null", "label": None}]
 
     def test_lack_a_column(self, tmp_path):
         file = write_rows(tmp_path / "rows.csv", sentence=TEXTS)
@@ -89,6 +100,12 @@ class TestWriting:
         with pytest.raises(RuntimeError):
             fail()
         assert file.read_text() == "older"
+        assert list(tmp_path.iterdir()) == [file]
+
+
+def test_markdown_table():
+    table = markdown_table(["name", "accuracy"], [["waves", "91.5%"], ["surf", 7]])
+    assert table.splitlines() == ["| name | accuracy |", "| --- | --- |", "| waves | 91.5% |", "| surf | 7 |"]
 
 
 class TestNewFolder:

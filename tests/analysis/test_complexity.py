@@ -1,4 +1,4 @@
-"""Every closed form equals what is counted on the network itself."""
+"""Every closed form equals the cost that is counted on the network itself."""
 
 import copy
 
@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig, FNetCon
 from wave_hf.analysis import cost
 from wave_hf.analysis.complexity import POOLINGS, READOUTS, WAVE_OPERATIONS, fourier_transform_flops
 
-# Wide enough that what does not grow with the width is little beside it.
+# Wide enough that costs which do not grow with the width are negligible.
 SHAPE = {"vocab_size": 32, "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 96, "pad_token_id": 0}
 WAVES = configs(
     hidden_size=st.sampled_from([64, 96]),

@@ -6,12 +6,9 @@ import os
 import benchmark
 import pytest
 import torch
+from analysis.benchmark.test_measure import QUANTITIES, TINY
 
 from wave_hf.analysis.benchmark import measure
-
-TINY = {"batch_size": 2, "inference_batch_size": 2, "steps": 1, "seconds": 0}
-QUANTITIES = ("parameters", "parameters_outside_token_table", "step_ms", "forward_backward_ms", "optimizer_ms")
-QUANTITIES += ("first_step_ms", "training_memory_mb", "latency_ms", "texts_per_second", "inference_memory_mb")
 
 
 @pytest.mark.slow
