@@ -9,7 +9,6 @@ import importlib
 import json
 import multiprocessing
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ import pytest
 import torch
 from builders import ALL_PARTS, tiny_config, tiny_model
 from hub_server import READ_TOKEN, TOKEN, HubServer
+from pages import DOCS, marked_block
 from test_registration import STRANGER
 from torch.testing import assert_close
 from transformers import (
@@ -39,7 +39,6 @@ from wave_hf import WaveForSequenceClassification, train_tokenizer
 
 pytestmark = pytest.mark.slow
 
-README = Path(__file__).parents[1] / "README.md"
 REAL_TOKEN = os.environ.get("HF_TOKEN")
 WRONG_TOKEN = "hf_wrong"
 INPUT_IDS = torch.arange(12).view(2, 6)
@@ -112,9 +111,9 @@ def train_and_push(repository: str, output_dir: Path) -> torch.Tensor:
     return model.eval()(INPUT_IDS).logits.detach()
 
 
-def run_readme(repository: str) -> None:
-    """Run what the README says on sharing."""
-    code = re.findall(r"```py\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)[0]
+def run_sharing_page(repository: str) -> None:
+    """Run what the page on sharing says."""
+    code = marked_block(DOCS / "sharing.md", "hub")
     names = {"model": network(1), "tokenizer": train_tokenizer(TEXTS, vocab_size=60)}
     exec(code.replace("you/waves", repository), globals() | names)
 
@@ -196,7 +195,7 @@ def test_every_commit_can_be_loaded_after_later_ones(hub, repository):
 
 
 def test_readme_shares_a_model(hub, repository):
-    hub.run(run_readme, repository)
+    hub.run(run_sharing_page, repository)
     assert_close(hub.run(logits, repository), expected_logits(1))
 
 

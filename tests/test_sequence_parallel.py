@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import torch
 from builders import ALL_PARTS, configs, random_ids, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pages import DOCS, marked_block
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
@@ -176,8 +176,7 @@ def test_composes_with_data_parallelism(start):
 
 @pytest.mark.slow
 def test_example_runs_as_told(tmp_path):
-    readme = Path(__file__).parents[1] / "examples" / "README.md"
-    (code,) = re.findall(r"```python\n([^`]*sequence_parallel.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    code = marked_block(DOCS / "long_texts.md", "torchrun")
     (tmp_path / "train_long.py").write_text(code, encoding="utf-8")
     # the address: a machine's own name need not be one that can be reached
     launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "localhost", "--nproc_per_node", "2"]
