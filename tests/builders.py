@@ -25,6 +25,8 @@ from wave_hf import (
 VOCAB_SIZE = 32
 OPERATIONS = ["modulation", "interference"]
 READOUTS = ["cartesian", "real", "magnitude"]
+# Every token of a modulation has the same magnitude; scaled, it is the number of tokens.
+CONSTANT = ("modulation", "magnitude")
 POOLINGS = ["mean", "max", "cls"]
 HEADS = [
     WaveForSequenceClassification,
@@ -50,7 +52,11 @@ ALL_PARTS = {
     "wave_operation": ["interference", "modulation"],
     "intermediate_size": 12,
     "local_kernel_size": 3,
+    "variant_kernel_size": 3,
+    "scale_waves": True,
+    "update_norm": True,
     "residual": True,
+    "final_norm": "pooled",
     "max_position_embeddings": 16,
     "type_vocab_size": 2,
 }
@@ -74,11 +80,18 @@ def configs(**fields: st.SearchStrategy) -> st.SearchStrategy[WaveConfig]:
         "intermediate_size": st.sampled_from([None, 12]),
         "local_kernel_size": st.sampled_from([None, 3]),
         "local_kernel_groups": st.sampled_from([None, 1]),
+        "variant_kernel_size": st.sampled_from([None, 3]),
+        "scale_waves": st.booleans(),
+        "update_norm": st.booleans(),
         "residual": st.booleans(),
+        "final_norm": st.sampled_from(["tokens", "pooled"]),
         "max_position_embeddings": st.sampled_from([None, 16]),
         "type_vocab_size": st.sampled_from([0, 2]),
     }
-    return st.builds(tiny_config, **(kinds | fields))
+    possible = st.fixed_dictionaries(kinds | fields).filter(
+        lambda fields: not (fields["scale_waves"] and (fields["wave_operation"], fields["readout"]) == CONSTANT)
+    )
+    return possible.map(lambda fields: tiny_config(**fields))
 
 
 def tiny_model(

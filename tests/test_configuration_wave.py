@@ -19,11 +19,15 @@ UNUSUAL: dict[str, Any] = {
     "embedding_size": 4,
     "num_hidden_layers": 2,
     "wave_operation": ["interference", "modulation"],
-    "readout": "magnitude",
+    "readout": "real",
     "intermediate_size": 24,
     "local_kernel_size": 3,
     "local_kernel_groups": 2,
+    "variant_kernel_size": 5,
+    "scale_waves": True,
+    "update_norm": True,
     "residual": True,
+    "final_norm": "pooled",
     "pooling": "cls",
     "pair_encoding": "separate",
     "hidden_dropout_prob": 0.3,
@@ -76,6 +80,8 @@ def test_fields_are_given_by_name():
         ("residual", "yes"),
         ("local_kernel_size", 4),
         ("local_kernel_size", -1),
+        ("variant_kernel_size", 2),
+        ("final_norm", "both"),
         ("local_kernel_groups", 0),
         ("local_kernel_groups", 7),
         ("hidden_dropout_prob", 1.0),
@@ -147,3 +153,49 @@ def test_auto_map_leads_to_every_class():
         module, name = reference.split(".")
         found[auto_class] = getattr(importlib.import_module(f"wave_hf.{module}"), name)
     assert set(found.values()) == models | {WaveConfig}
+
+
+class TestFolding:
+    SETTINGS = {"final_norm": "pooled"}
+
+    @pytest.mark.parametrize(
+        "part",
+        [
+            {},
+            {"variant_kernel_size": 3},
+            {"scale_waves": True},
+            {"residual": True},
+            {"embedding_size": 4},
+            {"type_vocab_size": 2},
+            {"pair_encoding": "separate"},
+            {"wave_operation": ["interference"], "readout": "magnitude"},
+        ],
+    )
+    def test_one_layer_that_is_pooled_before_the_norm_folds(self, part):
+        config = WaveConfig(**self.SETTINGS, **part)
+        assert config.folds
+        assert config.folding_obstacle is None
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("num_hidden_layers", 2),
+            ("pooling", "max"),
+            ("final_norm", "tokens"),
+            ("local_kernel_size", 3),
+            ("update_norm", True),
+            ("intermediate_size", 12),
+            ("max_position_embeddings", 16),
+        ],
+    )
+    def test_obstacle_names_the_setting_and_its_value(self, field, value):
+        config = WaveConfig(**self.SETTINGS | {field: value})
+        assert not config.folds
+        assert f"{field} is {value!r}, but a network folds only with {field}=" in config.folding_obstacle
+
+
+@pytest.mark.parametrize("operation", ["modulation", ["interference", "modulation"]])
+def test_scaled_modulation_whose_magnitude_is_read_is_refused(operation):
+    layers = 1 if isinstance(operation, str) else 2
+    with pytest.raises(StrictDataclassError, match="scale_waves is True, but should be False where readout='magni"):
+        WaveConfig(scale_waves=True, readout="magnitude", wave_operation=operation, num_hidden_layers=layers)

@@ -231,7 +231,16 @@ class TestPrecision:
     def test_losses_and_gradients_are_finite(self, dtype, autocast, head, config, text, mask, scale):
         self.assert_text_trains(head, config, text, mask, scale, dtype, autocast)
 
-    @given(head=st.sampled_from(HEADS), config=no_table, text=st.sampled_from(list(TEXTS)), mask=masks)
+    # The slopes of two norms in a row at a token of zeros are too much for float16 unless epsilon is larger.
+    @given(
+        head=st.sampled_from(HEADS),
+        config=st.one_of(
+            configs(embedding_size=st.none(), update_norm=st.just(False)),
+            configs(embedding_size=st.none(), update_norm=st.just(True), layer_norm_eps=st.just(1e-3)),
+        ),
+        text=st.sampled_from(list(TEXTS)),
+        mask=masks,
+    )
     @settings(max_examples=200)
     def test_losses_and_gradients_are_finite_in_float16(self, head, config, text, mask):
         self.assert_text_trains(head, config, text, mask, 1.0, torch.float16)
@@ -255,7 +264,14 @@ class TestPrecision:
     @pytest.mark.parametrize("autocast", [False, True])
     @given(
         head=st.sampled_from(HEADS),
-        config=configs(hidden_size=st.just(64), initializer_range=st.just(0.05), num_hidden_layers=st.just(1)),
+        config=configs(
+            hidden_size=st.just(64),
+            initializer_range=st.just(0.05),
+            num_hidden_layers=st.just(1),
+            # Both amplify what bfloat16 rounds: all scaled waves have one magnitude, in which tokens differ little.
+            scale_waves=st.just(False),
+            update_norm=st.just(False),
+        ),
     )
     @settings(max_examples=100)
     def test_bfloat16_gives_nearly_the_same_logits(self, autocast, head, config):
@@ -473,7 +489,9 @@ class TestLoss:
     @settings(max_examples=20)
     def test_of_each_head_reaches_every_parameter(self, head, config):
         model = tiny_model(config, head)
-        self.assert_reaches_all(model, **training_inputs(model, input_ids=random_ids(4, 5)))
+        # With one side only, a bias would raise the scores of all choices alike.
+        texts = {"input_ids": random_ids(4, 5), "token_type_ids": random_ids(4, 5, seed=1) % 2}
+        self.assert_reaches_all(model, **training_inputs(model, **texts))
 
     def assert_reaches_all(self, model, **inputs):
         found = gradients(model.train(), **inputs)

@@ -23,6 +23,17 @@ AUTO_MAP = {
     "AutoModelForTokenClassification": "modeling_wave.WaveForTokenClassification",
 }
 
+# The settings of a network that folds; see `WaveConfig.folding_obstacle`.
+FOLDING_SETTINGS = {
+    "num_hidden_layers": 1,
+    "pooling": "mean",
+    "final_norm": "pooled",
+    "local_kernel_size": None,
+    "update_norm": False,
+    "intermediate_size": None,
+    "max_position_embeddings": None,
+}
+
 
 @strict
 class WaveConfig(PreTrainedConfig):
@@ -45,7 +56,18 @@ class WaveConfig(PreTrainedConfig):
             it the network does not see word order. `None` means no convolution.
         local_kernel_groups: Groups of dimensions which that convolution mixes, a divisor of `hidden_size`. 1 mixes
             all of them; `None` mixes none, as each dimension is a group (depthwise).
+        variant_kernel_size: Odd width of a depthwise convolution that mixes neighbours into each of the two variants
+            of a token. It gives the network word order as `local_kernel_size` does, and it folds (see
+            `folding_obstacle`). `None` means no convolution.
+        scale_waves: Whether each dimension of a variant is divided by its root mean square over the text,
+            G / sqrt(n) for n tokens. All waves then have the magnitude sqrt(n), whatever the scale of the variants;
+            half precision rounds away much of what tells the tokens apart, so train in float32.
+        update_norm: Whether the output of each wave operation is layer-normalised before it is added to the residual
+            or returned.
         residual: Whether the input of each block is added to its output.
+        final_norm: What the final layer normalisation is applied to: each token before the pooling (`"tokens"`), or
+            once to the pooled vector (`"pooled"`), where the lengths of the tokens still weigh them in a mean. With
+            `"pooled"`, `last_hidden_state` is not normalised; the heads that label tokens normalise it themselves.
         pooling: What the heads for whole texts (classification, multiple choice) read: the `"mean"` or the `"max"`
             over the tokens, or the first token (`"cls"`).
         pair_encoding: How these heads read a pair of texts. `"joint"`: as one text. `"separate"`: each side by itself
@@ -58,7 +80,8 @@ class WaveConfig(PreTrainedConfig):
         max_position_embeddings: Rows of a learned position table. `None` means no table and no limit on the length.
         type_vocab_size: Rows of the token type table. 0 means no table; token types are then ignored.
         layer_norm_eps: Epsilon of the layer normalisations. The slope of each at a token of zeros is
-            1 / sqrt(layer_norm_eps), and float16 must hold the product over the layers.
+            1 / sqrt(layer_norm_eps), and float16 must hold the product over the layers: set 1e-3 to train with
+            `update_norm` in float16.
         initializer_range: Standard deviation of the initial weights.
         pad_token_id: Token whose embedding starts at zero, and stays there unless a language modelling head shares
             the token table. Padding is told by the attention mask alone.
@@ -83,7 +106,11 @@ class WaveConfig(PreTrainedConfig):
     intermediate_size: int | None = None
     local_kernel_size: int | None = None
     local_kernel_groups: int | None = None
+    variant_kernel_size: int | None = None
+    scale_waves: bool = False
+    update_norm: bool = False
     residual: bool = False
+    final_norm: Literal["tokens", "pooled"] = "tokens"
     pooling: Literal["mean", "cls", "max"] = "mean"
     pair_encoding: Literal["joint", "separate"] = "joint"
     hidden_dropout_prob: float | int = 0.1
@@ -117,6 +144,24 @@ class WaveConfig(PreTrainedConfig):
         """Return the wave operation of the layer with this index."""
         return self.wave_operation if isinstance(self.wave_operation, str) else self.wave_operation[layer_idx]
 
+    @property
+    def folds(self) -> bool:
+        """Whether everything per token is a table look-up and sums over the text, with no matrix product left."""
+        return self.folding_obstacle is None
+
+    @property
+    def folding_obstacle(self) -> str | None:
+        """The first setting that prevents folding, in one sentence; `None` if the network folds.
+
+        In a network that folds, the linear map to the two variants is applied to the token table once and for all, and
+        all that follows the waves is linear up to the pooling, so that it is applied once to each text.
+        """
+        for name, wanted in FOLDING_SETTINGS.items():
+            value = getattr(self, name)
+            if value != wanted:
+                return f"{name} is {value!r}, but a network folds only with {name}={wanted!r}."
+        return None
+
     def validate_sizes(self) -> None:
         """Raise ValueError unless every size is at least 1 (the token type table may be absent: 0)."""
         for name in ("vocab_size", "hidden_size", "num_hidden_layers"):
@@ -132,16 +177,23 @@ class WaveConfig(PreTrainedConfig):
         wanted = f"one operation, or a list of num_hidden_layers={self.num_hidden_layers}"
         _require(fits, "wave_operation", self.wave_operation, wanted)
 
-    def validate_local_kernel_size(self) -> None:
-        """Raise ValueError if the kernel has no centre."""
-        size = self.local_kernel_size
-        _require(size is None or (size >= 1 and size % 2 == 1), "local_kernel_size", size, "None or an odd number")
+    def validate_kernel_sizes(self) -> None:
+        """Raise ValueError if a kernel has no centre."""
+        for name in ("local_kernel_size", "variant_kernel_size"):
+            size = getattr(self, name)
+            _require(size is None or (size >= 1 and size % 2 == 1), name, size, "None or an odd number")
 
     def validate_local_kernel_groups(self) -> None:
         """Raise ValueError if the kernel's groups cannot be of one size."""
         groups, width = self.local_kernel_groups, self.hidden_size
         fits = groups is None or (groups >= 1 and width % groups == 0)
         _require(fits, "local_kernel_groups", groups, f"None or a divisor of hidden_size={width}")
+
+    def validate_scale_waves(self) -> None:
+        """Raise ValueError if all tokens of all texts of one length would get the same features."""
+        is_constant = self.readout == "magnitude" and "modulation" in self.wave_operation
+        wanted = "False where readout='magnitude' reads a modulation: scaled, its magnitude is the number of tokens"
+        _require(not (self.scale_waves and is_constant), "scale_waves", self.scale_waves, wanted)
 
     def validate_probabilities(self) -> None:
         """Raise ValueError unless every dropout is a probability below 1."""

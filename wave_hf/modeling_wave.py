@@ -144,6 +144,29 @@ def token2wave(x: torch.Tensor, mask: torch.Tensor | None = None, global_energy:
     return x, square_root(global_energy - energy(x)).to(x.dtype)
 
 
+def scale_by_rms(
+    x: torch.Tensor, global_energy: torch.Tensor, num_tokens: torch.Tensor | int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Divide each dimension of a text by its root mean square over the tokens, G / sqrt(n).
+
+    Args:
+        x: Tokens `(B, T, H)` of a text, or of a part of it, any floating dtype.
+        global_energy: G^2 `(B, 1, H)` of the whole text, float32 at least.
+        num_tokens: n, the number of tokens of the whole text, `(B, 1, 1)` or one for all texts.
+
+    Returns:
+        The scaled tokens, in the dtype of `x`, and their G^2, `(B, 1, H)`. A dimension of zeros stays zero.
+    """
+    rms = square_root(global_energy / num_tokens)
+    rms = rms.masked_fill(rms == 0, 1.0)
+    return (x / rms).to(x.dtype), global_energy / rms.square()
+
+
+def count_tokens(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor | int:
+    """Return the number of real tokens of each text of `x` `(B, T, H)`, `(B, 1, 1)`, at least 1."""
+    return x.shape[1] if mask is None else (mask != 0).sum(dim=1).clamp(min=1).view(-1, 1, 1)
+
+
 def wave_interference(wave: Wave, other: Wave) -> Wave:
     """Z + Z', whose energy is G^2 + G'^2 + 2 G G' cos(alpha - alpha') (arXiv:2411.02674, wave interference).
 
@@ -362,7 +385,12 @@ class WaveMixer(nn.Module):
 
     def __init__(self, config: WaveConfig, layer_idx: int = 0):
         super().__init__()
-        self.variants = nn.Linear(config.hidden_size, 2 * config.hidden_size)
+        width = 2 * config.hidden_size
+        self.variants = nn.Linear(config.hidden_size, width)
+        self.variant_kernel = None
+        if config.variant_kernel_size:
+            self.variant_kernel = WaveLocalKernel(width, config.variant_kernel_size, groups=width)
+        self.scale_waves = config.scale_waves
         self.combine = WAVE_OPERATIONS[config.layer_operation(layer_idx)]
         self.readout_form = config.readout
         is_cartesian = config.readout == "cartesian"
@@ -373,13 +401,38 @@ class WaveMixer(nn.Module):
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         global_energy: GlobalEnergy | None = None,
+        num_tokens: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        # The bias makes masked tokens non-zero, so the mask comes after it.
-        variants = mask_tokens(self.variants(hidden_states), attention_mask)
+        first, second = self.variant_waves(hidden_states, attention_mask, global_energy, num_tokens)
+        return self.readout_proj(readout(self.combine(first, second), self.readout_form))
+
+    def variant_waves(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        global_energy: GlobalEnergy | None = None,
+        num_tokens: torch.Tensor | int | None = None,
+    ) -> tuple[Wave, Wave]:
+        """Return the waves of both variants; the arguments are those of `WaveLayer.forward`."""
+        variants = self.make_variants(hidden_states, attention_mask)
+        total = None if global_energy is None else global_energy(variants)
+        if self.scale_waves:
+            if num_tokens is None:
+                num_tokens = count_tokens(variants, attention_mask)
+            whole = energy(variants).sum(dim=1, keepdim=True) if total is None else total
+            variants, scaled = scale_by_rms(variants, whole, num_tokens)
+            total = None if total is None else scaled
         first, second = variants.chunk(2, dim=-1)
-        energies = (None, None) if global_energy is None else global_energy(variants).chunk(2, dim=-1)
-        wave = self.combine(token2wave(first, None, energies[0]), token2wave(second, None, energies[1]))
-        return self.readout_proj(readout(wave, self.readout_form))
+        energies = (None, None) if total is None else total.chunk(2, dim=-1)
+        return token2wave(first, None, energies[0]), token2wave(second, None, energies[1])
+
+    def make_variants(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return both variants side by side, zero at masked tokens: `(B, T, 2H)`."""
+        variants = self.variants(hidden_states)
+        if self.variant_kernel is not None:
+            variants = self.variant_kernel(variants, attention_mask)
+        # The bias and the kernel make masked tokens non-zero, so the mask comes after them.
+        return mask_tokens(variants, attention_mask)
 
 
 class WaveLayer(GradientCheckpointingLayer):
@@ -402,6 +455,9 @@ class WaveLayer(GradientCheckpointingLayer):
             groups = config.local_kernel_groups or config.hidden_size
             self.local_kernel = WaveLocalKernel(config.hidden_size, config.local_kernel_size, groups)
         self.mixer = WaveMixer(config, layer_idx)
+        self.update_norm = None
+        if config.update_norm:
+            self.update_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.feed_forward = None
         if config.intermediate_size:
             self.feed_forward_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -413,6 +469,7 @@ class WaveLayer(GradientCheckpointingLayer):
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         global_energy: GlobalEnergy | None = None,
+        num_tokens: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         """Run the layer.
 
@@ -422,12 +479,15 @@ class WaveLayer(GradientCheckpointingLayer):
             global_energy: If the tokens are a part of a text, the function that tells the G^2 of the whole,
                 `(B, 1, 2H)` and float32 at least, when given the two variants of these tokens side by side,
                 `(B, T, 2H)`. `None` means that they are the whole text.
+            num_tokens: If the tokens are a part of a text, the number of real tokens of the whole, `(B, 1, 1)` or one
+                for all texts; only `config.scale_waves` needs it. `None` counts these tokens.
 
         Returns:
             `(B, T, H)`.
         """
-        mixed = self.mixer(self.read_neighbours(hidden_states, attention_mask), attention_mask, global_energy)
-        hidden_states = self.add(hidden_states, mixed)
+        neighbours = self.read_neighbours(hidden_states, attention_mask)
+        update = self.mixer(neighbours, attention_mask, global_energy, num_tokens)
+        hidden_states = self.add(hidden_states, update if self.update_norm is None else self.update_norm(update))
         if self.feed_forward is not None:
             hidden_states = self.add(hidden_states, self.feed_forward(self.feed_forward_norm(hidden_states)))
         return hidden_states
@@ -545,7 +605,8 @@ class WaveModel(WavePreTrainedModel):
 
         Returns:
             `last_hidden_state` `(B, T, H)`, meaningless at masked tokens; `pooler_output` `(B, H)`, its pooling over
-            the tokens that training did not drop; if asked for, `hidden_states`: num_hidden_layers + 1 of `(B, T, H)`.
+            the tokens that training did not drop, normalised if `config.final_norm` is `"pooled"`; if asked for,
+            `hidden_states`: num_hidden_layers + 1 of `(B, T, H)`.
 
         Raises:
             ValueError: Not exactly one of `input_ids` and `inputs_embeds` was given, or T exceeds the position table.
@@ -565,10 +626,23 @@ class WaveModel(WavePreTrainedModel):
         hidden_states = self.embed(inputs_embeds, attention_mask, token_type_ids, position_ids)
         for layer in self.layers:
             hidden_states = layer(hidden_states, attention_mask)
-        hidden_states = self.norm(hidden_states)
-        return BaseModelOutputWithPooling(
-            last_hidden_state=hidden_states, pooler_output=self.pooler(hidden_states, attention_mask)
-        )
+        if self.config.final_norm == "tokens":
+            hidden_states = self.norm(hidden_states)
+        pooled = self.normalize_pooled(self.pooler(hidden_states, attention_mask))
+        return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
+
+    def normalize_pooled(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Apply the final norm to pooled vectors `(B, H)` unless their tokens are normalised already.
+
+        The zeros that stand for a text without real tokens stay zeros.
+        """
+        if self.config.final_norm == "tokens":
+            return pooled
+        return torch.where((pooled != 0).any(dim=-1, keepdim=True), self.norm(pooled), 0.0)
+
+    def normalize_tokens(self, last_hidden_state: torch.Tensor) -> torch.Tensor:
+        """Apply the final norm to tokens `(..., H)` that a head labels, unless they are normalised already."""
+        return last_hidden_state if self.config.final_norm == "tokens" else self.norm(last_hidden_state)
 
     def look_up(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the rows of the token table, zeros for masked tokens: `(B, T, E)`."""
@@ -614,8 +688,9 @@ class WaveModel(WavePreTrainedModel):
 
     @property
     def halo(self) -> int:
-        """How many tokens to either side of each the local kernels of all layers read."""
-        return len(self.layers) * ((self.config.local_kernel_size or 1) // 2)
+        """The radius of the receptive field: how many tokens to either side of each the kernels of all layers read."""
+        kernels = (self.config.local_kernel_size, self.config.variant_kernel_size)
+        return len(self.layers) * sum((size or 1) // 2 for size in kernels)
 
 
 # Texts of any length
@@ -727,7 +802,7 @@ class WindowedForward:
         self.window_size = window_size
 
     def pool(self) -> torch.Tensor:
-        """Return the `pooler_output` of the whole text, `(1, H)`, in float64 on the CPU."""
+        """Return the `pooler_output` of the whole text, `(1, H)`."""
         energies: tuple[torch.Tensor, ...] = ()
         for _ in self.model.layers:
             total = torch.zeros(())
@@ -739,7 +814,7 @@ class WindowedForward:
             counts = torch.tensor([[count, size]])
             pooled = pool_parts(torch.stack((pooled, part), dim=1), counts, self.model.config.pooling)
             count += size
-        return pooled
+        return self.model.normalize_pooled(pooled.to(self.model.device, self.model.dtype))
 
     def read(self, function: Callable, energies: tuple[torch.Tensor, ...]) -> Iterator[tuple[torch.Tensor, int]]:
         """Yield what `function` makes of each window, in float64 on the CPU, and the tokens of that window."""
@@ -756,13 +831,16 @@ class WindowedForward:
         """Return a window's share of the G^2 of the first layer whose G^2 is not known, `(1, 1, 2H)`."""
         with eval_mode(self.model):
             layer: Any = self.model.layers[len(energies)]
-            variants = layer.mixer.variants(layer.read_neighbours(self.hidden_states(read, energies)))
+            variants = layer.mixer.make_variants(layer.read_neighbours(self.hidden_states(read, energies)))
             return energy(variants[:, own]).sum(dim=1, keepdim=True)
 
     def pool_part(self, read: slice, own: slice, _: torch.Tensor, *energies: torch.Tensor) -> torch.Tensor:
         """Pool the tokens of a window, `(1, H)`, once the G^2 of all layers are known."""
         with eval_mode(self.model):
-            return self.model.pooler(self.model.norm(self.hidden_states(read, energies))[:, own])
+            hidden_states = self.hidden_states(read, energies)[:, own]
+            if self.model.config.final_norm == "tokens":
+                hidden_states = self.model.norm(hidden_states)
+            return self.model.pooler(hidden_states)
 
     def hidden_states(self, read: slice, energies: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """Run the layers whose G^2 is known over the tokens to `read`."""
@@ -771,7 +849,7 @@ class WindowedForward:
         hidden_states = self.model.look_up(self.tokens[read].to(device))  # type: ignore[arg-type]
         hidden_states = self.model.embed(hidden_states, position_ids=position_ids)
         for layer, known in zip(self.model.layers, energies, strict=False):
-            hidden_states = layer(hidden_states, None, partial(match_dtype, known))
+            hidden_states = layer(hidden_states, None, partial(match_dtype, known), self.tokens.length)
         return hidden_states
 
 
@@ -958,7 +1036,7 @@ class WaveForSequenceClassification(WaveTextHead):
             raise ValueError(f"window_size is {window_size}, but should be at least 1.")
         tokens = tokenize_document(document, tokenizer)
         with torch.set_grad_enabled(labels is not None and torch.is_grad_enabled()):
-            pooled = WindowedForward(self.wave, tokens, window_size).pool().to(self.device, self.dtype)
+            pooled = WindowedForward(self.wave, tokens, window_size).pool()
             if self.is_separate:
                 pooled = pair_features(pooled, torch.zeros_like(pooled))  # there is no second side
             logits = self.classifier(pooled)
@@ -1065,7 +1143,7 @@ class WaveTokenHead(WavePreTrainedModel):
             check_labels(labels, hidden_states.shape[:2])
             has_label = labels != IGNORE_INDEX
             hidden_states, labels = hidden_states[has_label], labels[has_label]
-        logits = self.token_logits(hidden_states)
+        logits = self.token_logits(self.wave.normalize_tokens(hidden_states))
         loss = None if labels is None else cross_entropy(logits, labels, kwargs.get("num_items_in_batch"))
         return self.output_class(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
@@ -1122,7 +1200,7 @@ class WaveForMaskedLM(WaveTokenHead):
         if self.wave.halo == 0 and self.wave.embed_positions is None:
             logger.warning_once(
                 "All [MASK] of a text will get the same prediction, since nothing tells the network their places: set "
-                "local_kernel_size (3, say), or max_position_embeddings, in the config."
+                "local_kernel_size or variant_kernel_size (3, say), or max_position_embeddings, in the config."
             )
 
     def get_output_embeddings(self) -> nn.Module:
@@ -1183,7 +1261,7 @@ class WaveForQuestionAnswering(WavePreTrainedModel):
             ValueError: The positions have another shape, or are not integers.
         """
         outputs = self.wave(input_ids, attention_mask, token_type_ids, inputs_embeds, **kwargs)
-        logits = self.qa_outputs(outputs.last_hidden_state)
+        logits = self.qa_outputs(self.wave.normalize_tokens(outputs.last_hidden_state))
         is_real = torch.ones_like(logits[..., 0], dtype=torch.bool) if attention_mask is None else attention_mask != 0
         logits = logits.masked_fill(~is_real.unsqueeze(-1), torch.finfo(logits.dtype).min)
         start_logits, end_logits = logits.unbind(dim=-1)

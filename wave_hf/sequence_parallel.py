@@ -15,8 +15,8 @@ from torch import distributed, nn
 
 from .modeling_wave import (
     WaveForQuestionAnswering,
-    WaveTokenHead,
     WavePreTrainedModel,
+    WaveTokenHead,
     energy,
     part_of_text,
     pool,
@@ -116,18 +116,28 @@ class _Shares:
                 f"texts and tokens range from {tuple(lowest[:2].tolist())} to {tuple(highest[:2].tolist())}."
             )
 
-    def share_energy(self, layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        """Give a layer the way to the G^2 of whole texts."""
-        return args, kwargs | {"global_energy": partial(self.global_energy, self.own)}
+    def share_energy(self, layer: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        """Give a layer the way to the G^2 and the number of tokens of whole texts."""
+        hidden_states, mask = args
+        num_tokens = None
+        if layer.mixer.scale_waves:
+            own = self.own_tokens(hidden_states, mask).float()
+            num_tokens = _AllReduce.apply(own.sum(dim=1), self.group).clamp(min=1).view(-1, 1, 1)
+        return args, kwargs | {"global_energy": partial(self.global_energy, self.own), "num_tokens": num_tokens}
 
     def global_energy(self, own: slice, variants: torch.Tensor) -> torch.Tensor:
         return _AllReduce.apply(energy(variants[:, own]).sum(dim=1, keepdim=True), self.group)
 
+    def own_tokens(self, hidden_states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Return the mask `(B, T)` of the real tokens that are this process's own."""
+        own = hidden_states.new_zeros(hidden_states.shape[:2])
+        own[:, self.own] = 1 if mask is None else (mask[:, self.own] != 0).to(own.dtype)
+        return own
+
     def pool(self, pooler: Any, args: tuple[torch.Tensor, torch.Tensor | None], _: torch.Tensor) -> torch.Tensor:
         """Pool the tokens of all processes."""
         hidden_states, mask = args
-        own = hidden_states.new_zeros(hidden_states.shape[:2])
-        own[:, self.own] = 1 if mask is None else (mask[:, self.own] != 0).to(own.dtype)
+        own = self.own_tokens(hidden_states, mask)
         pooled = pool(hidden_states, own, pooler.pooling)
         # In float32 at least, which counts to 16 millions; each process fills its own place.
         told = torch.cat((pooled, own.float().sum(dim=1, keepdim=True)), dim=1)

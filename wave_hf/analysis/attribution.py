@@ -21,7 +21,7 @@ class TokenShares(NamedTuple):
     Args:
         tokens: The T tokens as the tokenizer writes them, special tokens included.
         shares: `(T, num_labels)`, in the dtype of the model as the next two.
-        bias: `(num_labels,)`, the bias of the classifier, which belongs to no token.
+        bias: `(num_labels,)`, what belongs to no token: the bias of the classifier and of a norm after the pooling.
         logits: `(num_labels,)`.
     """
 
@@ -37,7 +37,8 @@ def token_shares(model: WaveForSequenceClassification, tokenizer: PreTrainedToke
 
     With mean pooling and a linear head the logits are exactly the sum of these and the bias. They are shares by
     position, not what would change without that token: through the global magnitude G, and a local kernel if there is
-    one, each position holds something of the other tokens, too.
+    one, each position holds something of the other tokens, too. A final norm of the pooled vector is linear once its
+    standard deviation is known, and is applied to each state.
 
     Args:
         model: A `WaveForSequenceClassification` with `pooling="mean"` and `pair_encoding="joint"`. It is put in
@@ -55,9 +56,14 @@ def token_shares(model: WaveForSequenceClassification, tokenizer: PreTrainedToke
     model.eval()
     outputs = model.wave(**inputs)
     tokens = inputs.tokens()
-    shares = outputs.last_hidden_state[0] @ model.classifier.weight.T / len(tokens)
-    logits = model.classifier(outputs.pooler_output)[0]
-    return TokenShares(tokens, shares, model.classifier.bias.clone(), logits)
+    states, bias = outputs.last_hidden_state[0], model.classifier.bias.clone()
+    if model.config.final_norm == "pooled":
+        norm = model.wave.norm
+        deviation = (states.mean(dim=0).var(correction=0) + norm.eps).sqrt()
+        states = norm.weight * (states - states.mean(dim=-1, keepdim=True)) / deviation
+        bias = model.classifier(norm.bias)
+    shares = states @ model.classifier.weight.T / len(tokens)
+    return TokenShares(tokens, shares, bias, model.classifier(outputs.pooler_output)[0])
 
 
 def why_not_additive(model: Any) -> str | None:

@@ -121,7 +121,7 @@ def wave_cost(config: WaveConfig, batch_size: int, length: int) -> Cost:
             linear(tokens, table_width, width) if config.embedding_size else Cost(),
             dropout(tokens, width, config.hidden_dropout_prob),
             *(wave_layer(config, layer_idx, tokens) for layer_idx in range(config.num_hidden_layers)),
-            layer_norm(tokens, width),
+            layer_norm(tokens if config.final_norm == "tokens" else batch_size, width),
             kept(tokens, width) if config.pooling == "max" else Cost(),
         ]
     )
@@ -133,8 +133,9 @@ def wave_layer(config: WaveConfig, layer_idx: int, tokens: int) -> Cost:
     width, inner_width = config.hidden_size, config.intermediate_size
     parts = [
         layer_norm(tokens, width) if layer_idx > 0 else Cost(),
-        local_kernel(config, tokens) if config.local_kernel_size else Cost(),
-        wave_mixer(config, config.layer_operation(layer_idx), tokens),
+        local_kernel(tokens, width, config.local_kernel_size, config.local_kernel_groups or width),
+        wave_mixer(config, layer_idx, tokens),
+        layer_norm(tokens, width) if config.update_norm else Cost(),
         dropout(tokens, width, config.hidden_dropout_prob),
     ]
     if inner_width:
@@ -146,24 +147,29 @@ def wave_layer(config: WaveConfig, layer_idx: int, tokens: int) -> Cost:
     return total(parts)
 
 
-def local_kernel(config: WaveConfig, tokens: int) -> Cost:
-    """`WaveLocalKernel`: a convolution without a bias, which keeps its input."""
-    width, kernel_size = config.hidden_size, config.local_kernel_size or 0
-    weights = kernel_size * width * (width // (config.local_kernel_groups or width))
+def local_kernel(tokens: int, width: int, kernel_size: int | None, groups: int) -> Cost:
+    """`WaveLocalKernel`: a convolution without a bias, which keeps its input; or none."""
+    if kernel_size is None:
+        return Cost()
+    weights = kernel_size * width * (width // groups)
     return Cost(weights, 2 * tokens * weights) + kept(tokens, width)
 
 
-def wave_mixer(config: WaveConfig, operation: str, tokens: int) -> Cost:
+def wave_mixer(config: WaveConfig, layer_idx: int, tokens: int) -> Cost:
     """`WaveMixer`: both variants, which keep their real and their imaginary parts, and the readout."""
-    width = config.hidden_size
+    width, operation = config.hidden_size, config.layer_operation(layer_idx)
     variants = linear(tokens, width, 2 * width)
+    variants += local_kernel(tokens, 2 * width, config.variant_kernel_size, groups=2 * width)
+    if config.scale_waves:
+        variants += kept(tokens, 2 * width)  # before they are scaled
     waves = kept(2, tokens, 2 * width)
     if config.readout == "cartesian":
         return variants + waves + linear(tokens, 2 * width, width)
     if config.readout == "magnitude":
         # The combined wave, and its magnitude, unless that goes unchanged into the next norm, which keeps it anyway.
-        is_changed = config.residual or config.hidden_dropout_prob > 0
-        return variants + waves + kept(2 + is_changed, tokens, width)
+        is_last = layer_idx == config.num_hidden_layers - 1 and not config.intermediate_size
+        is_changed = config.residual or config.hidden_dropout_prob > 0 or (is_last and config.final_norm == "pooled")
+        return variants + waves + kept(2 + (is_changed and not config.update_norm), tokens, width)
     # The real part of an interference is a sum, for which nothing of the waves need be kept.
     return variants if operation == "interference" else variants + waves
 
