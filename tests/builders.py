@@ -5,36 +5,44 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 from transformers.modeling_outputs import ModelOutput, MultipleChoiceModelOutput, QuestionAnsweringModelOutput
 
+import wave_hf
 from wave_hf import (
     WaveConfig,
     WaveForMaskedLM,
     WaveForMultipleChoice,
     WaveForQuestionAnswering,
     WaveForSequenceClassification,
-    WaveForTokenClassification,
+    WaveModel,
     WavePreTrainedModel,
+    modeling_wave,
     train_tokenizer,
+    waves,
 )
+from wave_hf.configuration_wave import MODEL_CLASSES
 
+# The agreement that the network promises for logits that should be equal.
+SAME = {"atol": 1e-5, "rtol": 1e-4}
+
+CHECKPOINTS = sorted(Path(__file__).parent.glob("checkpoints/*"))
 VOCAB_SIZE = 32
-OPERATIONS = ["modulation", "interference"]
-READOUTS = ["cartesian", "real", "magnitude"]
+OPERATIONS = list(waves.WAVE_OPERATIONS)
+READOUTS = list(waves.READOUTS)
+POOLINGS = list(modeling_wave.POOLINGS)
 # Every token of a modulation has the same magnitude; scaled, it is the number of tokens.
 CONSTANT = ("modulation", "magnitude")
-POOLINGS = ["mean", "max", "cls"]
-HEADS = [
-    WaveForSequenceClassification,
-    WaveForMultipleChoice,
-    WaveForTokenClassification,
-    WaveForMaskedLM,
-    WaveForQuestionAnswering,
-]
+# The class of each Auto class, and those of them that are heads.
+AUTO_CLASSES = {
+    getattr(transformers, auto_class): getattr(wave_hf, model_class)
+    for auto_class, model_class in MODEL_CLASSES.items()
+}
+HEADS = [model_class for model_class in AUTO_CLASSES.values() if model_class is not WaveModel]
 
 TEXTS = ["one wave and two waves", "an ocean of waves", "one ocean, two oceans", "wave", "two"]
 LABELS = ["sea", "land", "air"]
@@ -142,6 +150,13 @@ def output_scores(output: ModelOutput) -> torch.Tensor:
     if isinstance(output, QuestionAnsweringModelOutput):
         return torch.stack((output.start_logits, output.end_logits), dim=-1)
     return output.logits.T if isinstance(output, MultipleChoiceModelOutput) else output.logits
+
+
+def gradients(model: WavePreTrainedModel, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the gradients of the loss with respect to the parameters."""
+    model.zero_grad()
+    model(**inputs).loss.backward()
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
 def save_classifier(

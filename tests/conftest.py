@@ -5,11 +5,18 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 # The same examples in every run, and no limit on the time of one: a test that fails, fails for everybody.
 settings.register_profile("wave_hf", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("wave_hf")
+
+
+@pytest.fixture
+def mask() -> torch.Tensor:
+    """Return the mask of two texts of four and six tokens, padded on the left."""
+    return torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]])
 
 
 def pytest_configure(config: pytest.Config) -> None:

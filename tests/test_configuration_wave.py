@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import transformers
@@ -10,7 +10,8 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig
 
 import wave_hf
-from wave_hf import WaveConfig, WavePreTrainedModel
+from wave_hf import WaveConfig, WavePreTrainedModel, modeling_wave, waves
+from wave_hf.configuration_wave import Pooling, Readout, WaveOperation
 
 # A value other than the default for every field.
 UNUSUAL: dict[str, Any] = {
@@ -142,6 +143,14 @@ def test_impossible_value_is_told_with_its_file(load, field, value, message, tmp
     file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
     with pytest.raises(StrictDataclassError, match=f"config.json of {tmp_path}: .*{message}"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("choices", "table"),
+    [(WaveOperation, waves.WAVE_OPERATIONS), (Readout, waves.READOUTS), (Pooling, modeling_wave.POOLINGS)],
+)
+def test_choices_are_the_names_of_a_table(choices, table):
+    assert set(get_args(choices)) == table.keys()
 
 
 def test_auto_map_leads_to_every_class():

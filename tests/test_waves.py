@@ -167,5 +167,5 @@ class TestSingularities:
 
 
 def test_unknown_readout_is_refused():
-    with pytest.raises(ValueError, match="'cartesian', 'real' or 'magnitude'"):
+    with pytest.raises(ValueError, match="form is 'polar', but should be one of cartesian, real, magnitude"):
         readout((torch.ones(1, 1, 1), torch.ones(1, 1, 1)), "polar")

@@ -10,18 +10,25 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
-WaveOperation = Literal["modulation", "interference"]
-
-# Written into every saved config, so that a folder or Hub repository loads with nothing but transformers.
-AUTO_MAP = {
-    "AutoConfig": "configuration_wave.WaveConfig",
-    "AutoModel": "modeling_wave.WaveModel",
-    "AutoModelForMaskedLM": "modeling_wave.WaveForMaskedLM",
-    "AutoModelForMultipleChoice": "modeling_wave.WaveForMultipleChoice",
-    "AutoModelForQuestionAnswering": "modeling_wave.WaveForQuestionAnswering",
-    "AutoModelForSequenceClassification": "modeling_wave.WaveForSequenceClassification",
-    "AutoModelForTokenClassification": "modeling_wave.WaveForTokenClassification",
+# The model, its heads, and the Auto class that loads each.
+MODEL_CLASSES = {
+    "AutoModel": "WaveModel",
+    "AutoModelForMaskedLM": "WaveForMaskedLM",
+    "AutoModelForMultipleChoice": "WaveForMultipleChoice",
+    "AutoModelForQuestionAnswering": "WaveForQuestionAnswering",
+    "AutoModelForSequenceClassification": "WaveForSequenceClassification",
+    "AutoModelForTokenClassification": "WaveForTokenClassification",
 }
+
+# Written into every saved config, so that with only transformers installed, trust_remote_code=True loads the model.
+AUTO_MAP = {"AutoConfig": "configuration_wave.WaveConfig"} | {
+    auto_class: f"modeling_wave.{model_class}" for auto_class, model_class in MODEL_CLASSES.items()
+}
+
+# The names in WAVE_OPERATIONS and READOUTS of waves.py, and in POOLINGS of modeling_wave.py.
+WaveOperation = Literal["modulation", "interference"]
+Readout = Literal["cartesian", "real", "magnitude"]
+Pooling = Literal["mean", "cls", "max"]
 
 # The settings of a network that folds; see `WaveConfig.folding_obstacle`.
 FOLDING_SETTINGS = {
@@ -102,7 +109,7 @@ class WaveConfig(PreTrainedConfig):
     embedding_size: int | None = None
     num_hidden_layers: int = 1
     wave_operation: WaveOperation | list[WaveOperation] = "modulation"
-    readout: Literal["cartesian", "real", "magnitude"] = "cartesian"
+    readout: Readout = "cartesian"
     intermediate_size: int | None = None
     local_kernel_size: int | None = None
     local_kernel_groups: int | None = None
@@ -111,7 +118,7 @@ class WaveConfig(PreTrainedConfig):
     update_norm: bool = False
     residual: bool = False
     final_norm: Literal["tokens", "pooled"] = "tokens"
-    pooling: Literal["mean", "cls", "max"] = "mean"
+    pooling: Pooling = "mean"
     pair_encoding: Literal["joint", "separate"] = "joint"
     hidden_dropout_prob: float | int = 0.1
     token_dropout_prob: float | int = 0.0
