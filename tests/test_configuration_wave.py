@@ -137,7 +137,7 @@ def test_saving_keeps_every_field(tmp_path):
         ("id2label", {"first": "sports"}, "'first'"),
     ],
 )
-def test_impossible_value_is_told_with_its_file(load, field, value, message, tmp_path):
+def test_error_about_an_impossible_value_names_the_file(load, field, value, message, tmp_path):
     WaveConfig().save_pretrained(tmp_path)
     file = tmp_path / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
@@ -206,5 +206,5 @@ class TestFolding:
 @pytest.mark.parametrize("operation", ["modulation", ["interference", "modulation"]])
 def test_scaled_modulation_whose_magnitude_is_read_is_refused(operation):
     layers = 1 if isinstance(operation, str) else 2
-    with pytest.raises(StrictDataclassError, match="scale_waves is True, but should be False where readout='magni"):
+    with pytest.raises(StrictDataclassError, match="scale_waves is True, but should be False if readout='magnitude'"):
         WaveConfig(scale_waves=True, readout="magnitude", wave_operation=operation, num_hidden_layers=layers)

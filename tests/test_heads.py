@@ -57,9 +57,9 @@ class TestLoss:
             (torch.tensor([0.5, -0.5]), 1, "regression"),
         ],
     )
-    def test_labels_tell_the_problem(self, labels, num_labels, problem_type):
-        told, untold = tiny_model(num_labels=num_labels, problem_type=problem_type), tiny_model(num_labels=num_labels)
-        losses = [model(random_ids(2, 5), labels=labels).loss for model in (told, untold)]
+    def test_problem_is_inferred_from_the_labels(self, labels, num_labels, problem_type):
+        models = tiny_model(num_labels=num_labels, problem_type=problem_type), tiny_model(num_labels=num_labels)
+        losses = [model(random_ids(2, 5), labels=labels).loss for model in models]
         assert_close(*losses)
 
     @pytest.mark.parametrize("problem_type", [problem_type for problem_type, _, _ in PROBLEMS])
@@ -228,7 +228,13 @@ class TestMaskedLM:
         assert torch.equal(model(**other).logits, model(**batch).logits)
 
     @pytest.mark.parametrize(
-        ("part", "differ"), [({}, False), ({"local_kernel_size": 3}, True), ({"max_position_embeddings": 6}, True)]
+        ("part", "differ"),
+        [
+            ({}, False),
+            ({"local_kernel_size": 3}, True),
+            ({"variant_kernel_size": 3}, True),
+            ({"max_position_embeddings": 6}, True),
+        ],
     )
     @pytest.mark.parametrize("operation", OPERATIONS)
     def test_masked_places_of_one_text_differ_with_a_kernel_or_positions(self, operation, part, differ, caplog):
@@ -237,9 +243,8 @@ class TestMaskedLM:
             model = tiny_model(wave_operation=operation, residual=True, **part, model_class=WaveForMaskedLM)
         logits = model(torch.tensor([[2, 4, 7, 8, 4, 3]])).logits
         assert torch.allclose(logits[0, 1], logits[0, 4], **SAME) != differ
-        # Who would train such a network is told what it lacks.
-        told = [record.message for record in caplog.records]
-        assert [("local_kernel_size" in text, "max_position_embeddings" in text) for text in told] == (
+        warnings = [record.message for record in caplog.records]
+        assert [("local_kernel_size" in text, "max_position_embeddings" in text) for text in warnings] == (
             [] if differ else [(True, True)]
         )
 

@@ -26,12 +26,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
-from wave_hf import (
-    WaveConfig,
-    WaveLayer,
-    WaveModel,
-    reference,
-)
+from wave_hf import WaveConfig, WaveForTokenClassification, WaveLayer, WaveModel, reference
 
 
 class TestLayer:
@@ -63,6 +58,53 @@ class TestLayer:
         layer, tokens = WaveLayer(tiny_config(layer_norm_eps=1e-12), layer_idx), torch.randn(2, 5, 8)
         assert torch.allclose(layer(tokens), layer(2 * tokens), **SAME) != matters
 
+    def test_scale_of_the_variants_does_not_matter_to_scaled_waves(self):
+        layer, tokens = WaveLayer(tiny_config(scale_waves=True)).double(), torch.randn(2, 5, 8, dtype=torch.float64)
+        expected = layer(tokens)
+        with torch.no_grad():
+            layer.mixer.variants.weight *= torch.linspace(0.1, 10, 16).unsqueeze(-1)
+        assert_close(layer(tokens), expected)
+
+    def test_update_is_normalised_before_it_is_added(self):
+        layer, tokens = (
+            WaveLayer(tiny_config(residual=True, update_norm=True, layer_norm_eps=1e-12)),
+            torch.randn(2, 5, 8),
+        )
+        update = layer(tokens) - tokens
+        assert_close(update.mean(dim=-1), torch.zeros(2, 5), **SAME)
+        assert_close(update.var(dim=-1, correction=0), torch.ones(2, 5), **SAME)
+
+    def test_kernel_of_the_variants_is_a_weighted_sum_over_neighbours(self):
+        mixer = WaveLayer(tiny_config(variant_kernel_size=3)).mixer
+        tokens, mask = torch.randn(1, 4, 8), torch.tensor([[1, 1, 1, 0]])
+        before, own, after = mixer.variant_kernel.convolution.weight[:, 0].T
+        first, second, third = mixer.variants(tokens)[0, :3]
+        expected = [
+            (1 + own) * first + after * second,
+            before * first + (1 + own) * second + after * third,
+            before * second + (1 + own) * third,
+            torch.zeros(16),
+        ]
+        assert_close(mixer.make_variants(tokens, mask)[0], torch.stack(expected), **SAME)
+
+
+class TestFinalNorm:
+    @pytest.mark.parametrize("pooling", POOLINGS)
+    def test_is_applied_once_to_the_pooled_vector(self, pooling, mask):
+        model = tiny_model(model_class=WaveModel, final_norm="pooled", pooling=pooling)
+        output = model(random_ids(2, 6), mask, output_hidden_states=True)
+        assert torch.equal(output.last_hidden_state, output.hidden_states[-1])
+        assert_close(output.pooler_output, model.norm(model.pooler(output.last_hidden_state, mask)))
+        normalised = tiny_model(model_class=WaveModel, pooling=pooling)(random_ids(2, 6), mask)
+        assert_close(model.norm(output.last_hidden_state), normalised.last_hidden_state)
+
+    def test_heads_that_label_tokens_read_normalised_tokens(self):
+        logits = [
+            tiny_model(model_class=WaveForTokenClassification, final_norm=place)(random_ids(2, 6)).logits
+            for place in ("tokens", "pooled")
+        ]
+        assert_close(*logits)
+
 
 def test_default_is_as_small_as_the_paper_says():
     with torch.device("meta"):
@@ -93,6 +135,7 @@ class TestWordOrder:
         [
             ({}, False),
             ({"local_kernel_size": 3}, True),
+            ({"variant_kernel_size": 3}, True),
             ({"max_position_embeddings": 6}, True),
         ],
     )
@@ -167,7 +210,7 @@ class TestInputs:
             scores(tiny_model(model_class=head), **inputs)
 
     @pytest.mark.parametrize("token_id", [-1, 32])
-    def test_ids_without_a_row_are_told_with_the_size_of_the_table(self, token_id):
+    def test_ids_out_of_range_raise_an_error_with_the_size_of_the_table(self, token_id):
         with pytest.raises(IndexError, match=rf"between .*{token_id}.*vocab_size=32"):
             tiny_model()(torch.tensor([[token_id, 5]]))
 
@@ -187,7 +230,7 @@ class TestOutputs:
         assert torch.equal(output.hidden_states[-1], output.last_hidden_state)
 
     @pytest.mark.parametrize("head", HEADS)
-    def test_hidden_states_come_if_asked_for(self, head):
+    def test_hidden_states_are_returned_on_request(self, head):
         model = tiny_model(model_class=head)
         inputs = head_inputs(model, input_ids=random_ids(2, 5))
         assert model(**inputs).hidden_states is None
