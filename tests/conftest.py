@@ -1,4 +1,4 @@
-"""Settings of all tests."""
+"""Settings and fixtures of all tests."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-# The same examples in every run, and no limit on the time of one: a test that fails, fails for everybody.
+# The same examples in every run and no time limit, so that a failure can be reproduced everywhere.
 settings.register_profile("wave_hf", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("wave_hf")
 
@@ -20,7 +20,7 @@ def mask() -> torch.Tensor:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marks of transformers' own tests, which test_transformers_suite.py runs if it is told to."""
+    """Register the marks of transformers' own tests, which test_transformers_suite.py runs."""
     if checkout := os.environ.get("TRANSFORMERS_TESTS"):
         tests = Path(checkout, "tests")
         for file in (*tests.glob("*.py"), *tests.glob("generation/*.py"), *tests.glob("exporters/*.py")):

@@ -1,4 +1,4 @@
-"""Tests that logits depend on nothing but a text's real tokens, and stay finite and close in every precision."""
+"""Tests that logits depend only on the real tokens of a text, and are finite and accurate in every precision."""
 
 from collections.abc import Callable
 
@@ -38,7 +38,7 @@ def assert_trains(model, **inputs):
 
 
 def of_tokens(result, is_real):
-    """Return what a head says of one text, or of its real tokens."""
+    """Return the logits of one text, or of its real tokens."""
     return result[is_real] if result.dim() == 2 else result
 
 
@@ -113,9 +113,9 @@ class TestPadding:
 
 
 class TestPrecision:
-    """Texts that make the equations divide by zero, or nearly, through fresh networks: a bias would hide the zeros."""
+    """Texts that make the equations divide by zero, or nearly; in fresh networks, as biases would hide the zeros."""
 
-    # What becomes of random texts (B, T, H).
+    # Applied to random texts (B, T, H).
     TEXTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "any": lambda tokens: tokens,
         "one token": lambda tokens: tokens[:, :1],
@@ -136,7 +136,7 @@ class TestPrecision:
     def test_losses_and_gradients_are_finite(self, dtype, autocast, head, config, text, mask, scale):
         self.assert_text_trains(head, config, text, mask, scale, dtype, autocast)
 
-    # The slopes of two norms in a row at a token of zeros are too much for float16 unless epsilon is larger.
+    # At a token of zeros, float16 cannot hold the slopes of two norms in a row unless epsilon is larger.
     @given(
         head=st.sampled_from(HEADS),
         config=st.one_of(
@@ -186,5 +186,5 @@ class TestPrecision:
         expected = scores(model, input_ids=input_ids)
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             logits = scores(model if autocast else model.to(torch.bfloat16), input_ids=input_ids)
-        # Texts are means over tokens, whose errors cancel.
+        # The logits of texts are more accurate: the errors of their tokens cancel in the mean.
         assert_close(logits.float(), expected, atol=3e-2 if issubclass(head, WaveTextHead) else 5e-2, rtol=0)

@@ -111,7 +111,7 @@ class TestLoss:
 
     @pytest.mark.parametrize("head", [head for head in HEADS if head is not WaveForQuestionAnswering])
     @pytest.mark.parametrize("wrong", [-1, VOCAB_SIZE])
-    def test_names_labels_that_are_no_class(self, head, wrong):
+    def test_names_labels_that_are_not_classes(self, head, wrong):
         model = tiny_model(model_class=head)
         inputs = training_inputs(model, input_ids=random_ids(4, 5))
         inputs["labels"].view(-1)[0] = wrong
@@ -207,7 +207,7 @@ class TestMaskedLM:
         assert_close(model(random_ids(2, 5)).logits, expected)
 
     @pytest.mark.parametrize("tie_word_embeddings", [True, False])
-    def test_shares_the_token_table_if_wanted(self, tie_word_embeddings):
+    def test_shares_the_token_table_if_configured(self, tie_word_embeddings):
         model = WaveForMaskedLM(tiny_config(tie_word_embeddings=tie_word_embeddings))
         is_shared = model.get_output_embeddings().weight is model.get_input_embeddings().weight
         assert is_shared == tie_word_embeddings

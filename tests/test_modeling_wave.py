@@ -62,14 +62,14 @@ class TestLayer:
         layer, tokens = WaveLayer(tiny_config(scale_waves=True)).double(), torch.randn(2, 5, 8, dtype=torch.float64)
         expected = layer(tokens)
         with torch.no_grad():
-            layer.mixer.variants.weight *= torch.linspace(0.1, 10, 16).unsqueeze(-1)
+            scales = torch.linspace(0.1, 10, 16)
+            layer.mixer.variants.weight *= scales.unsqueeze(-1)
+            layer.mixer.variants.bias *= scales
         assert_close(layer(tokens), expected)
 
     def test_update_is_normalised_before_it_is_added(self):
-        layer, tokens = (
-            WaveLayer(tiny_config(residual=True, update_norm=True, layer_norm_eps=1e-12)),
-            torch.randn(2, 5, 8),
-        )
+        layer = WaveLayer(tiny_config(residual=True, update_norm=True, layer_norm_eps=1e-12))
+        tokens = torch.randn(2, 5, 8)
         update = layer(tokens) - tokens
         assert_close(update.mean(dim=-1), torch.zeros(2, 5), **SAME)
         assert_close(update.var(dim=-1, correction=0), torch.ones(2, 5), **SAME)
@@ -123,7 +123,7 @@ class TestOperations:
         assert not any(torch.allclose(one, other, **SAME) for one, other in itertools.combinations(logits, 2))
 
     @pytest.mark.parametrize("operation", OPERATIONS)
-    def test_one_stands_for_all_layers(self, operation):
+    def test_one_name_sets_all_layers(self, operation):
         listed = tiny_model(wave_operation=[operation] * 2, num_hidden_layers=2)
         model = tiny_model(wave_operation=operation, num_hidden_layers=2)
         assert torch.equal(listed(random_ids(1, 6)).logits, model(random_ids(1, 6)).logits)
@@ -223,7 +223,7 @@ class TestInputs:
 
 class TestOutputs:
     @pytest.mark.parametrize("depth", [1, 3])
-    def test_hidden_states_lead_from_the_embeddings_to_the_last_one(self, depth):
+    def test_hidden_states_run_from_the_embeddings_to_the_last_one(self, depth):
         model = tiny_model(model_class=WaveModel, num_hidden_layers=depth, embedding_size=4)
         output = model(random_ids(2, 5), output_hidden_states=True)
         assert [hidden.shape for hidden in output.hidden_states] == [(2, 5, 8)] * (depth + 1)
@@ -248,7 +248,7 @@ class TestOutputs:
 
 
 class TestCost:
-    """What a training step costs grows by the same amount with every token."""
+    """The cost of a training step grows by the same amount with every token."""
 
     @staticmethod
     def step(length, head, config, count):

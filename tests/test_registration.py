@@ -1,4 +1,4 @@
-"""Tests of what `import wave_hf` gives to transformers, and a saved folder to those who do not have the package."""
+"""Tests that transformers finds the classes: after `import wave_hf`, or with the code in a saved folder."""
 
 import importlib
 import json
@@ -29,8 +29,7 @@ from wave_hf import WaveConfig, WaveForMaskedLM, WaveForSequenceClassification, 
 
 CODE = ["configuration_wave.py", "modeling_wave.py", "streaming.py", "waves.py"]
 
-# Somebody who has transformers but not this package loads a folder, trains for a step, saves to another folder, and
-# tells what came of it.
+# Without this package, load a folder, train for a step, save to another folder, and print the results.
 STRANGER = """
 import json, sys
 sys.modules["wave_hf"] = None  # from here on, importing it fails
@@ -57,7 +56,7 @@ print()  # transformers asked for trust on the line before
 print(json.dumps(seen))
 """
 
-# Another one loads every head from a folder of its own.
+# Without this package, load every head from a folder of its own, and print the outputs.
 STRANGER_TO_THE_HEADS = """
 import json, sys
 sys.modules["wave_hf"] = None
@@ -74,7 +73,7 @@ print(json.dumps(seen))
 """
 
 
-# Prints what a checkpoint of an older version, with the code that was saved with it, makes of its inputs.
+# Without this package, load a checkpoint of an older version with its own code, and print the logits.
 STRANGER_TO_OLD_CODE = """
 import json, sys
 sys.modules["wave_hf"] = None
@@ -106,7 +105,7 @@ def test_importing_again_does_no_harm():
 
 
 @pytest.mark.parametrize("model_class", AUTO_CLASSES.values())
-def test_saving_brings_the_code_and_its_map(model_class, tmp_path):
+def test_saving_copies_the_code_and_writes_the_auto_map(model_class, tmp_path):
     model_class(tiny_config()).save_pretrained(tmp_path)
     package = Path(wave_hf.__file__).parent
     assert sorted(path.name for path in tmp_path.glob("*.py")) == CODE
@@ -117,7 +116,7 @@ def test_saving_brings_the_code_and_its_map(model_class, tmp_path):
 
 @pytest.fixture
 def visit(tmp_path):
-    """Return a function that runs a stranger's script in a process of its own, and returns what it saw."""
+    """Return a function that runs a script in a process of its own, and returns the JSON that it prints."""
 
     def run(script, *folders):
         home = {"HF_HOME": str(tmp_path / "home"), "HF_MODULES_CACHE": str(tmp_path / "modules")}
@@ -136,7 +135,7 @@ def visit(tmp_path):
 
 
 @pytest.mark.slow
-def test_saved_folder_is_all_that_a_stranger_needs(visit, tmp_path):
+def test_saved_folder_loads_without_the_package(visit, tmp_path):
     model, input_ids = tiny_model(**ALL_PARTS), torch.arange(12).view(2, 6)
     model.save_pretrained(tmp_path / "first")
     seen = visit(STRANGER, tmp_path / "first", tmp_path / "second")
@@ -152,7 +151,7 @@ def test_saved_folder_is_all_that_a_stranger_needs(visit, tmp_path):
 
 
 @pytest.mark.slow
-def test_saved_folder_of_any_head_is_all_that_a_stranger_needs(visit, tmp_path):
+def test_saved_folder_of_any_head_loads_without_the_package(visit, tmp_path):
     expected = {}
     for auto_class, head in AUTO_CLASSES.items():
         if head is WaveModel:

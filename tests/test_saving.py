@@ -88,7 +88,7 @@ class TestSaving:
 
     @pytest.mark.parametrize("tie_word_embeddings", [True, False])
     @pytest.mark.parametrize("head", HEADS)
-    def test_head_starts_from_the_body_that_learnt_to_fill_masks(self, head, tie_word_embeddings, tmp_path):
+    def test_head_starts_from_a_body_pre_trained_on_masked_tokens(self, head, tie_word_embeddings, tmp_path):
         model = tiny_model(**ALL_PARTS, model_class=WaveForMaskedLM, tie_word_embeddings=tie_word_embeddings)
         model.save_pretrained(tmp_path)
         loaded, loading = head.from_pretrained(tmp_path, output_loading_info=True)

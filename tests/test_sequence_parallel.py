@@ -78,7 +78,7 @@ def check_random_cases() -> None:
 
 
 def check_training() -> None:
-    """Dropped tokens and layers that are checkpointed: all processes stay alike, and gradients finite."""
+    """Token dropout and gradient checkpointing work: all gradients are finite."""
     model = tiny_model(**ALL_PARTS, token_dropout_prob=0.3, hidden_dropout_prob=0.1).train()
     model.gradient_checkpointing_enable()
     with sequence_parallel(model):
@@ -128,7 +128,7 @@ def check_all() -> None:
 
 
 def lose_a_process(how: str) -> None:
-    """Run until the other process dies or stays away."""
+    """Run until the other process dies or hangs."""
     model = tiny_model()
     with sequence_parallel(model):
         for step in range(3):

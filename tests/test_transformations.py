@@ -1,4 +1,4 @@
-"""Tests that what PyTorch and transformers make of a network computes the same."""
+"""Tests that copied, compiled, exported and checkpointed networks compute the same as the original."""
 
 import copy
 import pickle
