@@ -64,18 +64,19 @@ def main() -> None:
         answers = write_answers(rows["validation"], windows["validation"], logits, data_args, folder, "eval")
         return score_answers(answers, rows["validation"]["answers"])
 
+    inputs = {split: of_split.remove_columns(["row", "offsets"]) for split, of_split in windows.items()}
     trainer = make_trainer(
         training_args,
         model,
         tokenizer,
-        windows,
+        inputs,
         compute_metrics,
         trainer_class=InOrderTrainer,
         preprocess_logits_for_metrics=stack_logits,
     )
-    train_and_evaluate(trainer, windows)
+    train_and_evaluate(trainer, inputs)
     if training_args.do_predict:
-        logits: Any = trainer.predict(windows["test"], metric_key_prefix="predict").predictions
+        logits: Any = trainer.predict(inputs["test"], metric_key_prefix="predict").predictions
         write_answers(rows["test"], windows["test"], logits, data_args, folder, "predict")
     publish(trainer, model_args, data_args, "question-answering")
 
