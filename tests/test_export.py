@@ -14,6 +14,7 @@ import pytest
 import torch
 from builders import ALL_PARTS, TEXTS, random_ids, save_classifier, tiny_model, write_rows
 from numpy.testing import assert_allclose
+from pages import DOCS, marked_block
 from transformers import pipeline
 
 # transformers before 5.23 has no exporters, and the extra `export` may not be installed.
@@ -24,7 +25,6 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from wave_hf.export import export, main, quantize, to_onnx  # noqa: E402
 
-README = Path(__file__).parents[1] / "README.md"
 FILES = ["SHA256SUMS", "config.json", "model.onnx", "report.json", "tokenizer.json", "tokenizer_config.json"]
 
 NETWORKS = {
@@ -77,7 +77,7 @@ def rows(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(checkpoint, rows, tmp_path_factory):
-    """A folder with a quantized model, where the README expects it."""
+    """A folder with a quantized model, where the page on export expects it."""
     folder = tmp_path_factory.mktemp("exported") / "waves-onnx"
     report = export(str(checkpoint), folder, int8=True, validation_file=rows)
     return folder, report
@@ -85,7 +85,7 @@ def exported(checkpoint, rows, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bare_python(tmp_path_factory):
-    """A Python with the two packages that the README names, and none besides what they need."""
+    """A Python with the two packages that the page on export names, and none besides what they need."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
@@ -168,7 +168,7 @@ class TestFolder:
 
     def test_readme_classifies_where_torch_and_transformers_are_not_installed(self, exported, checkpoint, bare_python):
         folder, _ = exported
-        (code,) = re.findall(r"```python\n([^`]*onnxruntime.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+        code = marked_block(DOCS / "export.md", "onnxruntime")
         code = code.replace("model_int8.onnx", "model.onnx")  # quantization of random weights proves nothing
         command = [bare_python, "-I", "-c", code]
         result = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=True)

@@ -83,15 +83,16 @@ class TestText:
     @pytest.mark.parametrize(
         ("fields", "said", "not_said"),
         [
-            ({}, "does not see word order", "text_pair"),
-            ({"local_kernel_size": 5}, "within 5 tokens per layer", "does not see word order"),
-            ({"max_position_embeddings": 16}, "combined by modulation instead", "word order"),
-            ({"wave_operation": "interference"}, "combined by interference instead", "modulation"),
-            ({"pair_encoding": "separate"}, "one of the labels to pairs of texts: LABEL_0", "to texts"),
-            ({"num_labels": 1, "problem_type": "regression"}, "assigns a number to texts.", "LABEL_0"),
+            ({}, "does not see the order of words", "text_pair"),
+            ({"local_kernel_size": 5}, "within 5 tokens a layer", "does not see the order"),
+            ({"local_kernel_size": 5, "variant_kernel_size": 3}, "within 7 tokens a layer", "does not see the order"),
+            ({"max_position_embeddings": 16}, "combined by modulation,", "order of words"),
+            ({"wave_operation": "interference"}, "combined by interference,", "modulation"),
+            ({"pair_encoding": "separate"}, "gives pairs of texts one of the labels: LABEL_0", "gives texts"),
+            ({"num_labels": 1, "problem_type": "regression"}, "gives texts a number.", "LABEL_0"),
             (
                 {"problem_type": "multi_label_classification"},
-                "a score for each label to texts: LABEL_0",
+                "gives texts a score for each label: LABEL_0",
                 "one of the labels",
             ),
         ],

@@ -37,15 +37,15 @@ LATENCY_TOKENS = 32
 NOT_METRICS = {"epoch", "loss", "model_preparation_time", "runtime", "samples_per_second", "step", "steps_per_second"}
 COMPARISON = f"""# Model cards
 
-Each card is the README.md that the command in it wrote beside the weights. A result is that of one seed; the latency
-is that of one text of {LATENCY_TOKENS} tokens on one core. This command wrote the table:
+Each card is the README.md that its command wrote beside the weights. Results are those of one seed; milliseconds are
+those of one text of {LATENCY_TOKENS} tokens on one core. This command wrote the table:
 
 ```bash
 python -m wave_hf.model_card --folder model_cards
 ```
 
 """
-COLUMNS = ("model", "data", "result", "parameters", "outside the token table", "weights", "latency")
+COLUMNS = ("model", "data", "result", "parameters", "outside the token table", "weights", "one text")
 
 
 @dataclass
@@ -146,7 +146,7 @@ def describe(config: WaveConfig) -> dict[str, Any]:
         "texts": "pairs of texts" if is_of_pairs else "texts",
         "example": '{"text": "a text", "text_pair": "another"}' if is_of_pairs else '"a text"',
         "operations": " and ".join(sorted(operations)),
-        "kernel_size": config.local_kernel_size,
+        "window_size": 1 + sum(size - 1 for size in (config.local_kernel_size, config.variant_kernel_size) if size),
         "has_positions": config.max_position_embeddings is not None,
     }
 

@@ -12,6 +12,8 @@ from wave_hf import WaveModel
 from wave_hf.analysis import integrated_gradients, token_shares
 
 additive = configs(pooling=st.just("mean"), pair_encoding=st.just("joint"))
+# Logits that hardly differ from those of the mean embeddings leave no digits to measure a gap with.
+smooth = configs(scale_waves=st.just(False), update_norm=st.just(False))
 texts = st.lists(st.sampled_from(["the", "surf", "bad", ".", "unheard"]), max_size=14).map(" ".join)
 
 
@@ -75,7 +77,7 @@ def test_a_text_without_tokens_is_refused():
 
 class TestIntegratedGradients:
     @settings(max_examples=25)
-    @given(config=configs(), label=st.sampled_from([None, 0, 2]))
+    @given(config=smooth, label=st.sampled_from([None, 0, 2]))
     def test_sum_is_the_difference_from_a_text_of_mean_embeddings(self, config, label):
         model = tiny_model(config)
         text = "the surf was not bad"

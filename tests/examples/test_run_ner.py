@@ -5,9 +5,19 @@ import json
 
 import pytest
 import torch
-from run_ner import first_pieces, main  # noqa: F401 (the fixture `run` calls main)
+from datasets import ClassLabel, Dataset, Features, LargeList, Value
+from run_ner import main  # noqa: F401 (the fixture `run` calls it)
 from safetensors.torch import load_file
 from transformers import AutoConfig, pipeline
+
+from wave_hf import WaveConfig
+from wave_hf.training.token_classification import (
+    NerArguments,
+    first_tokens,
+    infer_tags,
+    read_tagged_rows,
+    select_tagged_splits,
+)
 
 TRAIN = ("--do_train", "--num_train_epochs", 15)
 
@@ -71,9 +81,54 @@ def test_tags_of_words_have_an_accuracy_alone(run, write, tagged):
     assert "eval_f1" not in results(out)
 
 
-def test_words_that_are_cut_off_have_no_prediction(run, train_file):
-    out = run("--train_file", train_file, "--test_file", train_file, *TRAIN, "--do_predict", "--max_seq_length", 4)
-    assert {len(tags) for tags in predictions(out)} <= {1, 2}
+def test_every_word_has_a_tag(run, train_file, tagged, write, caplog):
+    """Also words that the tokenizer drops, and words beyond the maximum length."""
+    dropped = ["\u200b", "\x07", " ", ""]
+    rows = [{"tokens": row["tokens"][:1] + dropped[:i] + row["tokens"][1:]} for i, row in enumerate(tagged)]
+    test_file = write("test.json", rows)
+    out = run("--train_file", train_file, "--test_file", test_file, *TRAIN, "--do_predict")
+    expected = [row["ner_tags"][:1] + ["O"] * len(dropped[:i]) + row["ner_tags"][1:] for i, row in enumerate(tagged)]
+    assert predictions(out) == expected
+    caplog.clear()
+    # [CLS], two tokens, [SEP]
+    options = ("--test_file", train_file, "--do_predict", "--max_seq_length", 4)
+    short = run("--model_name_or_path", out, *options, output="short", new=False)
+    assert [len(tags) for tags in predictions(short)] == [len(row["tokens"]) for row in tagged]
+    assert all(tag == "O" for tags in predictions(short) for tag in tags[2:])
+    assert "words get the tag O without a prediction" in caplog.text
+
+
+def test_words_without_a_prediction_have_the_most_frequent_tag_if_there_is_no_o(run, write, tagged):
+    kinds = [{"tokens": row["tokens"], "pos_tags": ["NOUN"] * len(row["tokens"])} for row in tagged]
+    kinds[0]["pos_tags"][0] = "VERB"
+    file = write("kinds.json", kinds)
+    test_file = write("test.json", [{"tokens": ["Anna", "", "slept"]}])
+    options = ("--task_name", "pos", "--do_train", "--do_predict", "--num_train_epochs", 3)
+    out = run("--train_file", file, "--test_file", test_file, *options)
+    assert predictions(out) == [["NOUN"] * 3]
+
+
+def test_tags_of_rows_to_predict_are_ignored(run, write, tagged, train_file):
+    test_file = write("test.json", [{"tokens": ["Anna", "slept"], "ner_tags": ["?"]}])
+    out = run("--train_file", train_file, "--test_file", test_file, "--do_train", "--do_predict", "--max_steps", 1)
+    assert len(predictions(out)[0]) == 2
+
+
+def test_large_lists_are_read():
+    feature = Features({"tokens": LargeList(Value("string")), "ner_tags": LargeList(ClassLabel(names=["O", "B-X"]))})
+    rows = Dataset.from_dict({"tokens": [["a", "b"]], "ner_tags": [[0, 1]]}, feature)
+    splits = select_tagged_splits({"train": rows}, NerArguments(), {"train"})
+    task = infer_tags(WaveConfig(), splits)
+    read = read_tagged_rows(splits, task, NerArguments(), {"train"}, seed=0)["train"]
+    assert read.to_list() == [{"tokens": ["a", "b"], "label": ["O", "B-X"]}]
+
+
+def test_models_that_return_hidden_states_are_evaluated(run, train_file):
+    files = ("--train_file", train_file, "--validation_file", train_file, "--test_file", train_file)
+    overrides = ("--config_overrides", "output_hidden_states=true")
+    out = run(*files, "--do_train", "--do_eval", "--do_predict", "--max_steps", 1, *overrides)
+    assert "eval_f1" in results(out)
+    assert (out / "predictions.txt").exists()
 
 
 def test_rows_without_words_are_read(run, write, tagged):
@@ -100,11 +155,26 @@ class TestWrongInput:
     def test_no_column_of_tags(self, refused, train_file):
         assert "no column pos" in refused("--train_file", train_file, "--do_train", "--label_column_name", "pos")
 
+    def test_no_tags_at_all(self, refused, write):
+        file = write("words.json", [{"tokens": ["a"]}])
+        assert "no column of tags" in refused("--train_file", file, "--do_train")
+
+    def test_one_tag(self, refused, write):
+        file = write("words.json", [{"tokens": ["a"], "ner_tags": ["O"]}])
+        assert "two tags" in refused("--train_file", file, "--do_train")
+
+    def test_missing_tag(self, refused, write):
+        file = write(
+            "words.json", [{"tokens": ["a", "b"], "ner_tags": ["O", "B-X"]}, {"tokens": ["a"], "ner_tags": [None]}]
+        )
+        assert "Row 1 of the train data has the tag None" in refused("--train_file", file, "--do_train")
+
     def test_tag_that_training_lacks(self, refused, write, train_file):
         file = write("other.json", [{"tokens": ["a"], "ner_tags": ["B-ORG"]}])
         message = refused("--train_file", train_file, "--validation_file", file, "--do_train", "--do_eval")
         assert "B-ORG" in message
 
 
-def test_first_pieces():
-    assert first_pieces([None, 0, 0, 1, None]) == [1, 3]
+def test_first_tokens():
+    assert first_tokens([None, 0, 0, 1, None]) == {0: 1, 1: 3}
+    assert first_tokens([None, 1, 3, 3, None]) == {1: 1, 3: 2}

@@ -21,7 +21,7 @@ class TokenShares(NamedTuple):
     Args:
         tokens: The T tokens as the tokenizer writes them, special tokens included.
         shares: `(T, num_labels)`, in the dtype of the model, like `bias` and `logits`.
-        bias: `(num_labels,)`, the bias of the classifier, which belongs to no token.
+        bias: `(num_labels,)`, the bias of the classifier and of a norm after the pooling, which belong to no token.
         logits: `(num_labels,)`.
     """
 
@@ -36,8 +36,9 @@ def token_shares(model: WaveForSequenceClassification, tokenizer: PreTrainedToke
     """Divide the logits of a text among its tokens: share_jc = classifier.weight_c . last_hidden_state_j / T.
 
     With mean pooling and a linear head the logits are exactly the sum of the shares and the bias. A share belongs to a
-    position and is not the effect of removing its token: through the global magnitude G, and through a local kernel if
-    there is one, every position depends on the other tokens, too.
+    position and is not the effect of removing its token: through the global magnitude G, and through local kernels if
+    there are any, every position depends on the other tokens, too. A final norm of the pooled vector is applied to
+    each token with the standard deviation of the pooled vector, which makes it linear.
 
     Args:
         model: A `WaveForSequenceClassification` with `pooling="mean"` and `pair_encoding="joint"`. It is put in
@@ -55,9 +56,14 @@ def token_shares(model: WaveForSequenceClassification, tokenizer: PreTrainedToke
     model.eval()
     outputs = model.wave(**inputs)
     tokens = inputs.tokens()
-    shares = outputs.last_hidden_state[0] @ model.classifier.weight.T / len(tokens)
-    logits = model.classifier(outputs.pooler_output)[0]
-    return TokenShares(tokens, shares, model.classifier.bias.clone(), logits)
+    states, bias = outputs.last_hidden_state[0], model.classifier.bias.clone()
+    if model.config.final_norm == "pooled":
+        norm = model.wave.norm
+        deviation = (states.mean(dim=0).var(correction=0) + norm.eps).sqrt()
+        states = norm.weight * (states - states.mean(dim=-1, keepdim=True)) / deviation
+        bias = model.classifier(norm.bias)
+    shares = states @ model.classifier.weight.T / len(tokens)
+    return TokenShares(tokens, shares, bias, model.classifier(outputs.pooler_output)[0])
 
 
 def why_not_additive(model: Any) -> str | None:

@@ -63,7 +63,7 @@ def cost(config: PreTrainedConfig, batch_size: int, length: int) -> Cost:
     Raises:
         ValueError: There is no formula for this kind of network, or for a value of one of its fields.
     """
-    return look_up(NETWORKS, "model_type", config.model_type)(config, batch_size, length)
+    return look_up(NETWORK_COSTS, "model_type", config.model_type)(config, batch_size, length)
 
 
 def look_up(formulas: Mapping[str, Formula], field: str, value: str) -> Formula:
@@ -135,8 +135,8 @@ def wave_cost(config: WaveConfig, batch_size: int, length: int) -> Cost:
             linear(tokens, table_width, width) if config.embedding_size else Cost(),
             dropout(tokens, width, config.hidden_dropout_prob),
             *(wave_layer(config, layer_idx, tokens) for layer_idx in range(config.num_hidden_layers)),
-            layer_norm(tokens, width),
-            look_up(POOLINGS, "pooling", config.pooling)(tokens, width),
+            layer_norm(tokens if config.final_norm == "tokens" else batch_size, width),
+            look_up(POOLING_COSTS, "pooling", config.pooling)(tokens, width),
         ]
     )
     return network.repeated(sides) + linear(batch_size, sides * width, config.num_labels or 0)
@@ -149,6 +149,7 @@ def wave_layer(config: WaveConfig, layer_idx: int, tokens: int) -> Cost:
         layer_norm(tokens, width) if layer_idx > 0 else Cost(),
         local_kernel(tokens, width, config.local_kernel_size, config.local_kernel_groups or width),
         wave_mixer(config, layer_idx, tokens),
+        layer_norm(tokens, width) if config.update_norm else Cost(),
         dropout(tokens, width, config.hidden_dropout_prob),
     ]
     if inner_width:
@@ -170,9 +171,16 @@ def local_kernel(tokens: int, width: int, kernel_size: int | None, groups: int) 
 
 def wave_mixer(config: WaveConfig, layer_idx: int, tokens: int) -> Cost:
     """`WaveMixer`: the two variants, the wave operation on their waves, and the readout."""
-    variants = linear(tokens, config.hidden_size, 2 * config.hidden_size)
-    combined = look_up(WAVE_OPERATIONS, "wave_operation", config.layer_operation(layer_idx))(config, tokens)
-    return variants + combined + look_up(READOUTS, "readout", config.readout)(config, tokens)
+    width, operation = config.hidden_size, config.layer_operation(layer_idx)
+    return total(
+        [
+            linear(tokens, width, 2 * width),
+            local_kernel(tokens, 2 * width, config.variant_kernel_size, groups=2 * width),
+            saved(tokens, 2 * width) if config.scale_waves else Cost(),
+            look_up(WAVE_OPERATION_COSTS, "wave_operation", operation)(config, tokens),
+            look_up(READOUT_COSTS, "readout", config.readout)(config, layer_idx, tokens),
+        ]
+    )
 
 
 def modulation(config: WaveConfig, tokens: int) -> Cost:
@@ -185,36 +193,38 @@ def interference(config: WaveConfig, tokens: int) -> Cost:
     return Cost() if config.readout == "real" else saved(2, tokens, 2 * config.hidden_size)
 
 
-def cartesian_readout(config: WaveConfig, tokens: int) -> Cost:
-    """A linear map of both parts of the combined wave."""
+def both_parts(config: WaveConfig, layer_idx: int, tokens: int) -> Cost:
+    """A linear map of the real and imaginary parts."""
     return linear(tokens, 2 * config.hidden_size, config.hidden_size)
 
 
-def real_readout(config: WaveConfig, tokens: int) -> Cost:
+def real_part(config: WaveConfig, layer_idx: int, tokens: int) -> Cost:
     """The real part as it is."""
     return Cost()
 
 
-def magnitude_readout(config: WaveConfig, tokens: int) -> Cost:
+def magnitude(config: WaveConfig, layer_idx: int, tokens: int) -> Cost:
     """The magnitude, which saves the combined wave and its result, unless the next norm saves that result anyway."""
-    is_changed = config.residual or config.hidden_dropout_prob > 0
-    return saved(2 + is_changed, tokens, config.hidden_size)
+    is_last = layer_idx == config.num_hidden_layers - 1 and not config.intermediate_size
+    is_changed = config.residual or config.hidden_dropout_prob > 0 or (is_last and config.final_norm == "pooled")
+    return saved(2 + (is_changed and not config.update_norm), tokens, config.hidden_size)
 
 
-WAVE_OPERATIONS: dict[str, Callable[[WaveConfig, int], Cost]] = {
-    "interference": interference,
+# By the names in `waves.WAVE_OPERATIONS`, `waves.READOUTS` and `modeling_wave.POOLINGS`.
+WAVE_OPERATION_COSTS: dict[str, Callable[[WaveConfig, int], Cost]] = {
     "modulation": modulation,
+    "interference": interference,
 }
-READOUTS: dict[str, Callable[[WaveConfig, int], Cost]] = {
-    "cartesian": cartesian_readout,
-    "real": real_readout,
-    "magnitude": magnitude_readout,
+READOUT_COSTS: dict[str, Callable[[WaveConfig, int, int], Cost]] = {
+    "cartesian": both_parts,
+    "real": real_part,
+    "magnitude": magnitude,
 }
-# Pooling by token or by mean is linear; the maximum saves its input.
-POOLINGS: dict[str, Callable[[int, int], Cost]] = {
+# Only the maximum saves its input.
+POOLING_COSTS: dict[str, Callable[[int, int], Cost]] = {
     "mean": lambda tokens, width: Cost(),
-    "cls": lambda tokens, width: Cost(),
     "max": saved,
+    "cls": lambda tokens, width: Cost(),
 }
 
 
@@ -288,7 +298,7 @@ def pooled_head(config: BertConfig | FNetConfig, batch_size: int, length: int) -
     return head + saved(batch_size * length, width)
 
 
-NETWORKS: dict[str, Callable[..., Cost]] = {
+NETWORK_COSTS: dict[str, Callable[..., Cost]] = {
     WaveConfig.model_type: wave_cost,
     BertConfig.model_type: bert_cost,
     FNetConfig.model_type: fnet_cost,

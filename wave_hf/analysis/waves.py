@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ..modeling_wave import Wave, WaveMixer, WavePreTrainedModel, token2wave
+from ..modeling_wave import WaveMixer, WavePreTrainedModel
+from ..waves import Wave
 from .inputs import encode
 
 
@@ -50,7 +51,7 @@ def waves(model: WavePreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: 
 
     def record(mixer: WaveMixer, args: tuple, _: torch.Tensor) -> None:
         # There is no padding, so the mask of the mixer can be left out.
-        first, second = (token2wave(variant) for variant in mixer.variants(args[0]).chunk(2, dim=-1))
+        first, second = mixer.variant_waves(args[0])
         of_batch = (first, second, mixer.combine(first, second))
         layers.append(LayerWaves(*((real[0], imag[0]) for real, imag in of_batch)))
 
