@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import ALL_PARTS, TEXTS, random_ids, save_classifier, tiny_model, write_rows
+from builders import ALL_PARTS, TEXTS, random_ids, save_classifier, tiny_config, tiny_model, write_rows
 from numpy.testing import assert_allclose
 from pages import DOCS, marked_block
 from transformers import pipeline
@@ -23,7 +23,7 @@ onnx = pytest.importorskip("onnx")
 onnx_ir = pytest.importorskip("onnx_ir")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from wave_hf.export import export, main, quantize, to_onnx  # noqa: E402
+from wave_hf.export import export, load_validation_rows, main, quantize, to_onnx  # noqa: E402
 
 FILES = ["SHA256SUMS", "config.json", "model.onnx", "report.json", "tokenizer.json", "tokenizer_config.json"]
 
@@ -87,10 +87,12 @@ def exported(checkpoint, rows, tmp_path_factory):
 def bare_python(tmp_path_factory):
     """A Python with the two packages that the page on export names, and none besides what they need."""
     folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     python = folder / "bin" / "python"
     packages = [f"{name}=={version(name)}" for name in ("onnxruntime", "tokenizers")]
-    installed = subprocess.run([python, "-m", "pip", "install", *packages], capture_output=True, text=True)
+    installed = subprocess.run(
+        [sys.executable, "-m", "pip", "--python", python, "install", *packages], capture_output=True, text=True
+    )
     if installed.returncode != 0:
         pytest.skip(f"pip cannot install {' and '.join(packages)}: {installed.stderr.splitlines()[-1]}")
     return python
@@ -127,6 +129,11 @@ class TestRefusals:
         with pytest.raises(SystemExit, match=f"^Export of {tmp_path}: [^\n]+$"):
             main()
         assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_text_pair_is_empty(tmp_path):
+    file = write_rows(tmp_path / "rows.csv", text=["one", "two"], text_pair=["wave", ""])
+    assert load_validation_rows(file, tiny_config()) == ([("one", "wave"), ("two", "")], None)
 
 
 @pytest.mark.slow

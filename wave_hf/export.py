@@ -215,7 +215,7 @@ def load_validation_rows(file: str | None, config: WaveConfig) -> tuple[list[Any
     rows = load_rows(file, ["text"])
     texts: list[Any] = list(rows["text"])
     if "text_pair" in rows.column_names:
-        texts = list(zip(texts, rows["text_pair"], strict=True))
+        texts = [(text, text_pair or "") for text, text_pair in zip(texts, rows["text_pair"], strict=True)]
     if "label" not in rows.column_names or config.problem_type not in (None, "single_label_classification"):
         return texts, None
     names = [str(label) for label in rows["label"]]

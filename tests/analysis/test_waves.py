@@ -1,4 +1,4 @@
-"""The analysed waves are those of the network."""
+"""The analyzed waves are those of the network."""
 
 import pytest
 import torch

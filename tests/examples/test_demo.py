@@ -67,7 +67,7 @@ def test_a_regression_has_a_value(tokenizer):
     assert value == f"LABEL_0: {logits_of(model, tokenizer).item():.3f}"
 
 
-def test_tokens_are_text_on_the_colour_of_their_shares():
+def test_tokens_are_text_on_the_color_of_their_shares():
     shares = torch.tensor([[9.0, 0.5], [9.0, -0.25]])
     analysis = TokenShares(["<b>loud</b>", "##er"], shares, torch.tensor([9.0, 0.1]), torch.tensor([9.0, 0.35]))
     html = demo.draw(analysis, 1, "<i>wild</i>")

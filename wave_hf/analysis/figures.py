@@ -117,7 +117,7 @@ def plot_interference(waves: TextWaves) -> Figure:
     difference = difference[:, difference.mean(dim=0).argsort()]
     figure = Figure(figsize=(10, max(4, 1.6 + 0.2 * len(names))), layout="constrained")
     axes = figure.subplots()
-    # Colour-blind readers can distinguish the two ends of PuOr.
+    # Color-blind readers can distinguish the two ends of PuOr.
     image = axes.imshow(difference.numpy(), cmap="PuOr", vmin=0, vmax=np.pi, aspect="auto", interpolation="nearest")
     axes.set_yticks(range(len(names)), names, fontsize=9)
     axes.set(xlabel="dimensions, most constructive first", ylabel="tokens in order")

@@ -48,7 +48,7 @@ class AnalysisArguments:
         default=None,
         metadata={"help": "Rows with the columns text and label, csv or json. None: the documentation corpus."},
     )
-    text: str | None = field(default=None, metadata={"help": "Text to analyse. None: the first validation row."})
+    text: str | None = field(default=None, metadata={"help": "Text to analyze. None: the first validation row."})
     bert_config: str | None = field(
         default=None, metadata={"help": "Recipe, folder or Hub id of a BERT's config. None: four layers, 256 wide."}
     )
@@ -207,7 +207,7 @@ def introduce(report: Report, model_dir: str, args: AnalysisArguments, rows: Dat
         "# Analysis of a Wave Network",
         f"**Model:** {model_dir}. **Data:** {data}",
         "**Machine:** " + ", ".join(f"{name} {value}" for name, value in machine.items()) + ".",
-        "All numbers are in [results.json](results.json). The analysed text:",
+        "All numbers are in [results.json](results.json). The analyzed text:",
         f"> {text}",
     )
 
@@ -250,7 +250,7 @@ def report_waves(
     report.draw(
         "interference",
         figures.plot_interference(of_text),
-        f"{shown}. Where the sum of the two variants of a token would interfere constructively, and where "
+        f"{shown}. Where the two variants of a token interfere constructively when they are added, and where "
         "destructively (first layer). A modulation adds their phases instead.",
     )
 
@@ -372,7 +372,7 @@ def report_independence(report: Report, trained: Mapping[str, PreTrainedModel], 
         figures.plot_independence(measured),
         f"Top: the embeddings of the {len(tokens):,} most frequent tokens. Bottom: the output vectors of the tokens "
         "of validation texts. Dashed and pale: before training. The numbers on the bars are the participation "
-        f"ratios, the effective numbers of dimensions. “The model” is the analysed one; the other networks were {how}",
+        f"ratios, the effective numbers of dimensions. “The model” is the analyzed one; the other networks were {how}",
     )
 
 
