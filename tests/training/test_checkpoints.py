@@ -14,12 +14,18 @@ import numpy as np
 import pytest
 import run_classification
 import torch
+from disks import small_disk
 from safetensors.torch import load_file, save_file
 from transformers import TrainingArguments
 from transformers.trainer_utils import rotate_checkpoints
 
 from wave_hf import WaveConfig, WaveModel, train_tokenizer
-from wave_hf.training.checkpoints import check_same_network, find_checkpoint, find_trainer_checkpoint
+from wave_hf.training.checkpoints import (
+    check_same_network,
+    find_checkpoint,
+    find_trainer_checkpoint,
+    inspect_checkpoint,
+)
 
 STATE_FILE = "trainer_state.json"
 
@@ -428,3 +434,10 @@ class TestRun:
         halve(best_checkpoint / "model.safetensors")
         train("out", *best, "--greater_is_better", "True", "--resume_from_checkpoint", out)
         torch.testing.assert_close(load_file(out / "model.safetensors"), last, atol=1e-6, rtol=0)
+
+    def test_full_disk_ends_the_run_with_one_line_and_keeps_what_is_complete(self, train, tmp_path):
+        with small_disk(tmp_path / "disk", kilobytes=400) as disk:
+            with pytest.raises(SystemExit, match=f"^{disk}/out: no space is left on the disk") as error:
+                train("disk/out", "--save_steps", 1)
+            assert "\n" not in error.value.code
+            assert inspect_checkpoint(disk / "out" / "checkpoint-1", STATE_FILE).is_complete
