@@ -46,7 +46,7 @@ CHARACTERS_PER_BLOCK = 2**20
 
 # Rows whose sum in float32 is added to a total in float64, so that long texts stay exact.
 WINDOW = 256
-ZERO = np.float32(0)
+ZERO, ONE = np.float32(0), np.float32(1)
 
 # Numba needs half a second to start, and ten to compile for the first time: about what NumPy takes for so many tokens.
 TOKENS_BEFORE_NUMBA = 100_000
@@ -104,7 +104,7 @@ def set_energy(energy, wave_scales, total, length, is_scaled):
     """Write G^2 of both variants and, if the waves are scaled, sqrt(n) / G."""
     energy[:] = total[: len(energy)]
     if is_scaled:
-        wave_scales[:] = np.sqrt(length / np.where(energy > ZERO, energy, np.float32(length)))
+        wave_scales[:] = np.sqrt(length / np.where(energy > ZERO, energy, ONE))
     total[:] = 0.0
 
 
