@@ -98,8 +98,10 @@ class TestLogits:
         model = tiny_model(config)
         text = random_text(length, seed)
         found = fold(model, TOKENIZER).logits([text])
-        assert_allclose(found, logits_of(model, [text]), rtol=1e-5, atol=1e-4)
-        assert_allclose(found, model.classify_stream([text], TOKENIZER).logits.detach(), rtol=1e-5, atol=1e-4)
+        # All tokens of a long text have nearly the same scaled waves: float32 has few digits for what is left.
+        atol = 1e-3 if config.scale_waves else 1e-4
+        assert_allclose(found, logits_of(model, [text]), rtol=1e-5, atol=atol)
+        assert_allclose(found, model.classify_stream([text], TOKENIZER).logits.detach(), rtol=1e-5, atol=atol)
 
     def test_do_not_depend_on_the_other_texts(self):
         folded = fold(folding_model(variant_kernel_size=3), TOKENIZER)
