@@ -1,8 +1,18 @@
 """Input files are checked, and output is written as a whole or not at all."""
 
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 import torch
 from builders import TEXTS, TOKENIZER, save_classifier, tiny_config, tiny_model, write_rows
+from disks import small_disk
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from transformers import BertConfig, BertForSequenceClassification
 
 from wave_hf import WaveForTokenClassification, WaveModel
@@ -78,6 +88,18 @@ class TestRows:
             load_rows(str(tmp_path / "rows.json"), ("text",))
 
 
+def write_half_a_file(file: Path, error: type[BaseException]) -> None:
+    with writing(file) as stream:
+        stream.write("half")
+        raise error
+
+
+def write_half_a_folder(folder: Path, error: Exception) -> None:
+    with new_folder(folder) as unfinished:
+        (unfinished / "file").write_text("half")
+        raise error
+
+
 class TestWriting:
     def test_file_is_the_older_one_until_all_is_written(self, tmp_path):
         file = tmp_path / "report.md"
@@ -88,19 +110,63 @@ class TestWriting:
         assert file.read_text() == "new"
         assert list(tmp_path.iterdir()) == [file]
 
-    def test_file_is_the_older_one_if_the_work_fails(self, tmp_path):
+    @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+    def test_file_is_the_older_one_if_the_work_fails(self, tmp_path, error):
         file = tmp_path / "report.md"
         file.write_text("older")
-
-        def fail():
-            with writing(file) as stream:
-                stream.write("half")
-                raise RuntimeError
-
-        with pytest.raises(RuntimeError):
-            fail()
+        with pytest.raises(error):
+            write_half_a_file(file, error)
         assert file.read_text() == "older"
         assert list(tmp_path.iterdir()) == [file]
+
+    def test_files_whose_names_differ_in_the_ending_alone_can_be_written_at_once(self, tmp_path):
+        with writing(tmp_path / "report.md") as markdown, writing(tmp_path / "report.json") as json:
+            markdown.write("# Report")
+            json.write("{}")
+        assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+            "report.md": "# Report",
+            "report.json": "{}",
+        }
+
+    def test_full_disk_is_named(self, tmp_path):
+        with small_disk(tmp_path / "disk") as disk:
+            refused = pytest.raises(OSError, match=r"No space left on device: '.*disk/report\.md'")
+            with refused, writing(disk / "report.md") as stream:
+                stream.write("x" * 2**20)
+            assert list(disk.iterdir()) == []
+
+
+@contextmanager
+def process_that_writes(folder: Path) -> Iterator[multiprocessing.Process]:
+    """Start a process that has written half of a new folder, and goes on until it is killed."""
+
+    def write() -> None:
+        with new_folder(folder) as unfinished:
+            (unfinished / "half").write_text("half")
+            ready.set()
+            time.sleep(600)
+
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    process = context.Process(target=write)
+    process.start()
+    try:
+        assert ready.wait(60)
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+def at_a_symbolic_link(folder: Path) -> Path:
+    (folder / "elsewhere").mkdir()
+    (folder / "link").symlink_to("elsewhere")
+    return folder / "link"
+
+
+def at_a_symbolic_link_to_a_new_folder(folder: Path) -> Path:
+    (folder / "link").symlink_to("elsewhere")
+    return folder / "link"
 
 
 def test_markdown_table():
@@ -120,16 +186,39 @@ class TestNewFolder:
     def test_may_be_there_if_it_is_empty(self, tmp_path):
         with new_folder(tmp_path) as unfinished:
             (unfinished / "file").touch()
-        assert [file.name for file in tmp_path.iterdir()] == ["file"]
+            (unfinished / "more").mkdir()
+            assert not (tmp_path / "file").exists()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "more"]
+
+    @pytest.mark.parametrize("place", [at_a_symbolic_link, at_a_symbolic_link_to_a_new_folder])
+    def test_may_be_a_symbolic_link(self, tmp_path, place: Callable[[Path], Path]):
+        link = place(tmp_path)
+        with new_folder(link) as unfinished:
+            (unfinished / "file").write_text("whole")
+        assert link.is_symlink()
+        assert (tmp_path / "elsewhere" / "file").read_text() == "whole"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "link"]
+
+    def test_may_be_the_working_directory(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with new_folder(".") as unfinished:
+            (unfinished / "file").write_text("whole")
+        assert os.listdir() == ["file"]
+
+    def test_may_be_a_mount_point(self, tmp_path):
+        with small_disk(tmp_path / "volume") as volume:
+            with new_folder(volume) as unfinished:
+                (unfinished / "file").write_text("whole")
+            assert [file.name for file in volume.iterdir()] == ["file"]
 
     def test_is_not_there_if_the_work_fails(self, tmp_path):
-        def fail():
-            with new_folder(tmp_path / "new") as unfinished:
-                (unfinished / "file").write_text("half")
-                raise RuntimeError
-
         with pytest.raises(RuntimeError):
-            fail()
+            write_half_a_folder(tmp_path / "new", RuntimeError())
+        assert list(tmp_path.iterdir()) == []
+
+    def test_stays_empty_if_the_work_fails(self, tmp_path):
+        with pytest.raises(RuntimeError):
+            write_half_a_folder(tmp_path, RuntimeError())
         assert list(tmp_path.iterdir()) == []
 
     def test_is_not_one_that_holds_files(self, tmp_path):
@@ -137,3 +226,46 @@ class TestNewFolder:
         with pytest.raises(FileExistsError, match=f"{tmp_path} is not empty"), new_folder(tmp_path):
             pass
         assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+    @pytest.mark.parametrize("name", ["file", "file/folder", "file/some/folder"])
+    def test_is_not_below_a_file(self, tmp_path, name):
+        (tmp_path / "file").write_text("mine")
+        with pytest.raises(NotADirectoryError, match=r"cannot be a folder, because .*/file is a file"):
+            write_half_a_folder(tmp_path / name, RuntimeError())
+        assert (tmp_path / "file").read_text() == "mine"
+
+    @pytest.mark.parametrize("exists", [True, False])
+    def test_is_refused_while_another_process_writes_it(self, tmp_path, exists):
+        folder = tmp_path / "new"
+        if exists:
+            folder.mkdir()
+        with process_that_writes(folder):
+            with pytest.raises(BlockingIOError, match="in use by another process"):
+                write_half_a_folder(folder, RuntimeError())
+            assert (tmp_path / "new").exists() == exists
+
+    @pytest.mark.parametrize("exists", [True, False])
+    def test_does_not_hold_what_a_killed_process_left(self, tmp_path, exists):
+        folder = tmp_path / "new"
+        if exists:
+            folder.mkdir()
+        with process_that_writes(folder):
+            pass
+        with new_folder(folder) as unfinished:
+            (unfinished / "file").write_text("whole")
+        assert list(tmp_path.iterdir()) == [folder]
+        assert [file.name for file in folder.iterdir()] == ["file"]
+
+    def test_full_disk_is_named_whatever_a_library_raises(self, tmp_path):
+        error = SafetensorError("I/O error: No space left on device (os error 28)")
+        with pytest.raises(OSError, match=r"No space left on device: '.*/new'"):
+            write_half_a_folder(tmp_path / "new", error)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("save", [torch.save, lambda weights, file: save_file({"weights": weights}, file)])
+    def test_disk_that_gets_full_is_named(self, tmp_path, save):
+        with small_disk(tmp_path / "disk") as disk:
+            refused = pytest.raises(OSError, match=r"No space left on device: '.*/new'")
+            with refused, new_folder(disk / "new") as unfinished:
+                save(torch.ones(2**20), unfinished / "weights")
+            assert list(disk.iterdir()) == []

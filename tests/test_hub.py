@@ -128,6 +128,7 @@ class Hub:
     """A Hub, and a process that is logged in to it."""
 
     process: ProcessPoolExecutor
+    server: HubServer | None
 
     def run(self, function: Callable, *args: Any, **options: Any) -> Any:
         """Run a function in that process, and return its result or raise its error."""
@@ -149,7 +150,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
             environment.setenv(name, str(value))
         environment.delenv("HF_HUB_OFFLINE", raising=False)
         with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as process:
-            yield Hub(process)
+            yield Hub(process, server)
 
 
 @pytest.fixture
@@ -320,3 +321,38 @@ class TestScripts:
         reason = end_of_script(hub, script, options | {"model_name_or_path": repository})
         assert repository in reason
         assert not options["output_dir"].exists()
+
+
+@pytest.mark.skipif(bool(REAL_TOKEN), reason="looks at all that arrives at the Hub")
+@pytest.mark.parametrize(
+    ("script", "more", "expected"),
+    [
+        (
+            "run_classification",
+            {"save_steps": 2, "hub_strategy": "all_checkpoints"},
+            {"README.md", "training_args.bin", "checkpoint-2/training_args.bin", "checkpoint-2/optimizer.pt"},
+        ),
+        ("run_glue_no_trainer", {"checkpointing_steps": 2, "with_tracking": True}, {"model.safetensors"}),
+    ],
+)
+def test_tokens_never_leave_the_machine(
+    script, more, expected, hub, repository, options, run_process, monkeypatch, tmp_path
+):
+    hub.run(push, tiny_config(vocab_size=60), repository, private=True)
+    hub.run(push, train_tokenizer(TEXTS, vocab_size=60), repository)
+    options |= {"config_name": repository, "tokenizer_name": repository, "hub_model_id": repository}
+    secrets = {"token": READ_TOKEN, "hub_token": TOKEN, "HF_TOKEN": "hf_of_the_environment"}
+    monkeypatch.setenv("HF_TOKEN", secrets["HF_TOKEN"])
+    options |= {"token": secrets["token"], "hub_token": secrets["hub_token"], "report_to": "tensorboard"}
+    options = {name: str(value) for name, value in of_script(script, options | more).items()}
+    ended = run_process(importlib.import_module(script).__file__, **options)
+    assert ended.returncode == 0, ended.stderr
+
+    pushed = {}
+    for files in hub.server.repositories[repository].commits.values():
+        pushed |= files
+    assert pushed.keys() >= expected
+    written = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
+    said = [ended.stdout.encode(), ended.stderr.encode()]
+    for content in (*hub.server.received, *pushed.values(), *written, *said):
+        assert not [name for name, secret in secrets.items() if secret.encode() in content]

@@ -180,7 +180,11 @@ class TestErrors:
         with pytest.raises(ConnectionError, match="gone"):
             reader.classify_stream(chunks)
 
-    @pytest.mark.parametrize("document", [[], [[]], iter([]), [""], [" \n", ""]], ids=repr)
+    @pytest.mark.parametrize(
+        "document",
+        [[], [[]], iter([]), [""], [" \n", ""]],
+        ids=["nothing", "an empty list", "an iterator", "an empty text", "white space"],
+    )
     def test_empty_document(self, reader, tokenizer, document):
         with pytest.raises(ValueError, match="document is empty"):
             reader.classify_stream(document, tokenizer)

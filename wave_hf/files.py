@@ -1,11 +1,13 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
 """Files that commands read and write: classifiers, rows, Markdown tables, and output that is written atomically."""
 
+import errno
+import logging
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 import torch
@@ -16,6 +18,17 @@ from transformers.utils import cached_file
 from .configuration_wave import WaveConfig
 from .documentation_corpus import load_documentation_corpus
 from .modeling_wave import WaveForSequenceClassification
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+UNFINISHED = ".unfinished"
+FULL_DISK = os.strerror(errno.ENOSPC)
+
+logger = logging.getLogger(__name__)
+
 
 # Classifiers
 
@@ -134,29 +147,107 @@ def markdown_table(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
 
 @contextmanager
 def writing(file: Path) -> Iterator[TextIO]:
-    """Open a UTF-8 text file to write atomically: it appears, or replaces an older one, when the block ends."""
-    unfinished = file.with_suffix(".unfinished")
+    """Open a text file, in UTF-8, that appears, or takes the place of an older one, when all is written.
+
+    Raises:
+        OSError: The file cannot be written, for example because the disk is full.
+    """
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}.unfinished")
     try:
-        with unfinished.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-        os.replace(unfinished, file)
+        with naming_full_disk(file):
+            with unfinished.open("w", encoding="utf-8", newline="") as stream:
+                yield stream
+            unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 @contextmanager
 def new_folder(folder: str | Path) -> Iterator[Path]:
-    """Yield a folder to fill, which appears under its name when the block ends and is removed if the block fails.
+    """Yield a folder to write to, whose content gets its place when all is written, and is removed if something fails.
+
+    An existing folder is filled from within: it may be a mount point or the working directory, which nothing can
+    replace, and its parent may be read-only. What an earlier process that was killed left unfinished is removed.
 
     Raises:
         FileExistsError: The folder exists and is not empty.
+        OSError: The folder cannot be written, or another process is writing it; this is raised before the work. Or the
+            disk is full.
     """
-    folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()):
+    target = Path(folder).resolve()
+    exists = target.exists()
+    unfinished = target / UNFINISHED if exists else target.with_name(f".{target.name}{UNFINISHED}")
+    make_folder(target if exists else target.parent)
+    if exists and any(path != unfinished for path in target.iterdir()):
         raise FileExistsError(f"{folder} is not empty: give the name of a new folder.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as unfinished:
-        complete = Path(unfinished, folder.name)
-        complete.mkdir()
-        yield complete
-        complete.replace(folder)
+    unfinished.mkdir(exist_ok=True)
+    lock = lock_folder(unfinished)
+    try:
+        with naming_full_disk(target):
+            complete = unfinished / target.name
+            shutil.rmtree(complete, ignore_errors=True)
+            complete.mkdir()
+            yield complete
+            if exists:
+                for path in complete.iterdir():
+                    path.replace(target / path.name)
+            else:
+                complete.replace(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        os.close(lock)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, if they do not exist.
+
+    Raises:
+        NotADirectoryError: It, or one of its parents, is a file.
+        OSError: It cannot be made.
+    """
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(f"{folder} cannot be a folder, because {path} is a file.")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def lock_folder(folder: Path) -> int:
+    """Lock a folder, until the returned file descriptor is closed or this process ends.
+
+    The operating system keeps the lock, so a process that is killed leaves none behind. Windows and some network file
+    systems have no such locks: there the folder is not protected.
+
+    Raises:
+        BlockingIOError: Another process holds the lock.
+    """
+    if fcntl is None:
+        return os.open(os.devnull, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The process that has just released the lock may have removed the folder.
+        if not os.path.samestat(os.fstat(descriptor), folder.stat()):
+            raise FileNotFoundError
+    except (BlockingIOError, FileNotFoundError):
+        os.close(descriptor)
+        raise BlockingIOError(f"{folder} is in use by another process: choose another folder, or wait.") from None
+    except OSError:
+        logger.warning(f"{folder} is on a file system without locks: let no other process write to it")
+    return descriptor
+
+
+@contextmanager
+def naming_full_disk(path: Path) -> Iterator[None]:
+    """Turn the errors that libraries raise on a full disk, not all of which name the reason, into one that does.
+
+    Raises:
+        OSError: The disk that `path` is to be written to is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        folder = next(parent for parent in (path, *path.absolute().parents) if parent.is_dir())
+        # torch says only that a write failed.
+        if FULL_DISK in str(error) or (isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < 2**16):
+            raise OSError(errno.ENOSPC, FULL_DISK, str(path)) from error
+        raise
