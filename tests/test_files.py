@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders import TEXTS, TOKENIZER, save_classifier, tiny_config, tiny_model, write_rows
+from builders import TEXTS, save_classifier, tiny_model, write_rows
 from disks import small_disk
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers import BertConfig, BertForSequenceClassification
 
 from wave_hf import WaveForTokenClassification, WaveModel
-from wave_hf.files import check_tokenizer_fits, load_classifier, load_rows, markdown_table, new_folder, writing
+from wave_hf.files import load_classifier, load_rows, markdown_table, new_folder, writing
 
 
 class TestClassifiers:
@@ -52,13 +52,6 @@ class TestClassifiers:
         save_classifier(tmp_path)
         tiny_model(vocab_size=9).save_pretrained(tmp_path)
         self.refuse(tmp_path, ValueError, r"the tokenizer has ids up to \d+, but the token table has only 9 rows")
-
-
-def test_a_tokenizer_fits_a_table_with_a_row_for_each_token():
-    check_tokenizer_fits(TOKENIZER, tiny_config(vocab_size=len(TOKENIZER)), "waves")
-    message = "waves: the tokenizer has ids up to 14, but the token table has only 14 rows"
-    with pytest.raises(ValueError, match=message):
-        check_tokenizer_fits(TOKENIZER, tiny_config(vocab_size=len(TOKENIZER) - 1), "waves")
 
 
 class TestRows:

@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from builders import TOKENIZER, tiny_config
 from datasets import Dataset
 from transformers import AutoTokenizer, BertTokenizer
 
-from wave_hf.tokenization import train_tokenizer
+from wave_hf.tokenization import check_tokenizer_fits, train_tokenizer
 
 TEXTS = [
     "A wave carries energy, not matter.",
@@ -145,9 +146,16 @@ def test_every_process_learns_the_same_vocabulary():
     words = ["".join(generator.choices("abcdefgh", k=6)) for _ in range(500)]
     script = f"""
 import json
-from wave_hf.tokenization import train_tokenizer
+from wave_hf.tokenization import check_tokenizer_fits, train_tokenizer
 print(json.dumps(train_tokenizer({words!r}, vocab_size=300).get_vocab()))
 """
     there = json.loads(run_python(script, PYTHONHASHSEED="7"))
 
     assert there == train_tokenizer(words, vocab_size=300).get_vocab()
+
+
+def test_a_tokenizer_fits_a_table_with_a_row_for_each_token():
+    check_tokenizer_fits(TOKENIZER, tiny_config(vocab_size=len(TOKENIZER)), "waves")
+    message = "waves: the tokenizer has ids up to 14, but the token table has only 14 rows"
+    with pytest.raises(ValueError, match=message):
+        check_tokenizer_fits(TOKENIZER, tiny_config(vocab_size=len(TOKENIZER) - 1), "waves")

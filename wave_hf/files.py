@@ -18,6 +18,7 @@ from transformers.utils import cached_file
 from .configuration_wave import WaveConfig
 from .documentation_corpus import load_documentation_corpus
 from .modeling_wave import WaveForSequenceClassification
+from .tokenization import check_tokenizer_fits
 
 try:
     import fcntl
@@ -66,25 +67,6 @@ def load_classifier(model_dir: str) -> tuple[WaveForSequenceClassification, PreT
         raise ValueError(f"{model_dir}: the weights lack {missing}: give the folder of a trained classifier.")
     check_tokenizer_fits(tokenizer, model.config, model_dir)
     return model.eval(), tokenizer
-
-
-def check_tokenizer_fits(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, name: str) -> None:
-    """Check that the token table of a model has a row for every token of a tokenizer.
-
-    Args:
-        tokenizer: The tokenizer.
-        config: Config of the model.
-        name: The model in the message, such as its folder.
-
-    Raises:
-        ValueError: The table has too few rows.
-    """
-    largest_id = max(tokenizer.get_vocab().values())
-    if largest_id >= config.vocab_size:
-        raise ValueError(
-            f"{name}: the tokenizer has ids up to {largest_id}, but the token table has only {config.vocab_size} "
-            "rows; use the tokenizer that the model was trained with."
-        )
 
 
 # Rows
@@ -147,7 +129,7 @@ def markdown_table(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
 
 @contextmanager
 def writing(file: Path) -> Iterator[TextIO]:
-    """Open a text file, in UTF-8, that appears, or takes the place of an older one, when all is written.
+    """Open a UTF-8 text file to write atomically: it appears, or replaces an older one, when the block ends.
 
     Raises:
         OSError: The file cannot be written, for example because the disk is full.
@@ -164,10 +146,10 @@ def writing(file: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def new_folder(folder: str | Path) -> Iterator[Path]:
-    """Yield a folder to write to, whose content gets its place when all is written, and is removed if something fails.
+    """Yield a folder to fill, whose content moves into place when the block ends and is removed if the block fails.
 
-    An existing folder is filled from within: it may be a mount point or the working directory, which nothing can
-    replace, and its parent may be read-only. What an earlier process that was killed left unfinished is removed.
+    An existing folder is filled from within: it may be a mount point or the working directory, which cannot be
+    replaced, and its parent may be read-only. Unfinished files of an earlier process that was killed are removed.
 
     Raises:
         FileExistsError: The folder exists and is not empty.

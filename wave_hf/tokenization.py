@@ -1,4 +1,4 @@
-"""Train a compact tokenizer on your own texts."""
+"""Train a compact tokenizer on your own texts, and check that a tokenizer fits a model."""
 
 import sys
 from collections import Counter
@@ -7,7 +7,7 @@ from itertools import chain
 
 from tokenizers import Tokenizer
 from tokenizers.trainers import WordPieceTrainer
-from transformers import BertTokenizer
+from transformers import BertTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 30522, do_lower_case: bool = True) -> BertTokenizer:
@@ -81,3 +81,22 @@ def _most_common_characters(backend: Tokenizer, texts: list[str], number: int) -
 def _continues_words(backend: Tokenizer, character: str) -> bool:
     """Whether a character can be inside a word; punctuation marks and Chinese characters are words by themselves."""
     return len(backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(f"a{character}"))) == 1
+
+
+def check_tokenizer_fits(tokenizer: PreTrainedTokenizerBase | Tokenizer, config: PreTrainedConfig, name: str) -> None:
+    """Check that the token table of a model has a row for every token of a tokenizer.
+
+    Args:
+        tokenizer: The tokenizer.
+        config: Config of the model.
+        name: The model in the message, such as its folder.
+
+    Raises:
+        ValueError: The table has too few rows.
+    """
+    largest_id = max(tokenizer.get_vocab().values(), default=0)
+    if largest_id >= config.vocab_size:
+        raise ValueError(
+            f"{name}: the tokenizer has ids up to {largest_id}, but the token table has only {config.vocab_size} "
+            "rows; use the tokenizer that the model was trained with."
+        )

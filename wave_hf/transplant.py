@@ -29,10 +29,11 @@ from transformers import (
 
 from .compression import prune_vocabulary
 from .configuration_wave import WaveConfig
-from .files import check_tokenizer_fits, load_texts, new_folder
+from .files import load_texts, new_folder
 from .modeling_wave import WaveModel
 from .recipes import TRAINING_ARGS_NAME, find_recipe
 from .streaming import special_tokens
+from .tokenization import check_tokenizer_fits
 from .training.errors import exit_on_error
 
 BATCH_SIZE = 1024

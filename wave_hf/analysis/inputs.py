@@ -2,7 +2,7 @@
 
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..files import check_tokenizer_fits
+from ..tokenization import check_tokenizer_fits
 
 
 def encode(
