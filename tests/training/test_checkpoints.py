@@ -278,6 +278,18 @@ class TestForeign:
         with pytest.raises(SystemExit, match=rf"checkpoint-11 has .*{STATE_FILE}"):
             find(run_folder / "checkpoint-11")
 
+    def test_files_are_no_checkpoints(self, find, run_folder, caplog):
+        (run_folder / "checkpoint-11").write_text("mine")
+        assert find(run_folder) == str(run_folder / "checkpoint-10")
+        assert not warnings(caplog)
+
+    def test_links_that_lead_nowhere_prove_nothing(self, find, run_folder, caplog):
+        file = run_folder / "checkpoint-10" / "model.safetensors"
+        file.unlink()
+        file.symlink_to("nowhere")
+        assert find(run_folder) == str(run_folder / "checkpoint-9")
+        assert "checkpoint-10 is skipped" in caplog.text
+
     @pytest.mark.parametrize("name", ["step_11", "epoch_11"])
     @pytest.mark.parametrize("rest", [[], ["model.safetensors"], ["model.safetensors", "optimizer.bin"]])
     def test_unfinished_checkpoints_of_the_other_script_stay_as_they_are(self, find, run_folder, name, rest):

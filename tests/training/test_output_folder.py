@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import run_classification
+import run_glue_no_trainer
 
 from wave_hf.training.errors import exit_all_ranks
 from wave_hf.training.output_folder import claim_output_folder, release_output_folders
@@ -117,3 +119,28 @@ class TestClaim:
         (tmp_path / "some" / "out" / "file").touch()
         release_output_folders()
         assert (tmp_path / "some" / "out" / "file").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [(run_classification, {"do_train": True, "use_cpu": True}), (run_glue_no_trainer, {})],
+    ids=["run_classification", "run_glue_no_trainer"],
+)
+class TestScripts:
+    def test_refuse_a_folder_below_a_file(self, script, options, command_line, train_file, tmp_path):
+        command_line(**options, train_file=train_file, output_dir=f"{train_file}/out")
+        with pytest.raises(SystemExit, match=f"^--output_dir: .*{train_file} is a file") as error:
+            script.main()
+        assert "\n" not in error.value.code
+
+    def test_leave_no_folder_if_the_data_is_missing(self, script, options, command_line, tmp_path):
+        command_line(**options, train_file=tmp_path / "nowhere.csv", output_dir=tmp_path / "out")
+        with pytest.raises(SystemExit, match="nowhere"):
+            script.main()
+        assert not (tmp_path / "out").exists()
+
+
+def test_empty_name_is_refused(command_line):
+    command_line("--do_train", "--use_cpu", "--output_dir", "")
+    with pytest.raises(SystemExit, match="--output_dir is empty"):
+        run_classification.main()

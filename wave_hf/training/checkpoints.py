@@ -29,7 +29,8 @@ CHECKPOINT = re.compile(r"(checkpoint-|step_|epoch_)(\d+)")
 WEIGHTS = ("model*.safetensors", "adapter_model.*", "pytorch_model*", "global_step*")
 OPTIMIZER = ("optimizer*", "global_step*")
 RANDOM_STATES = ("rng_state*", "random_states*")
-TRAINING = (*OPTIMIZER, *RANDOM_STATES, "scheduler*", "scaler*", "sampler*", "training_args.bin", "*.unfinished")
+STATES = (*OPTIMIZER, *RANDOM_STATES, "scheduler*", "scaler*", "sampler*")
+TRAINING = (*STATES, "training_args.bin", "*.unfinished")
 TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "chat_template*")
 CONFIG = ("config.json", "generation_config.json", "model*.index.json", "configuration_*.py", "modeling_*.py")
 # The code that travels with the models of this package.
@@ -73,8 +74,9 @@ def find_trainer_checkpoint(args: TrainingArguments) -> str | None:
     )
     if args.save_total_limit and PartialState().is_main_process:
         # Trainer removes whatever is named like a checkpoint.
-        for folder in Path(str(args.output_dir)).glob("checkpoint-*/"):
-            if not (CHECKPOINT.fullmatch(folder.name) and (folder / TRAINER_STATE_NAME).exists()):
+        for folder in Path(str(args.output_dir)).glob("checkpoint-*"):
+            is_checkpoint = CHECKPOINT.fullmatch(folder.name) and (folder / TRAINER_STATE_NAME).exists()
+            if folder.is_dir() and not is_checkpoint:
                 raise SystemExit(f"--save_total_limit would remove {folder}, which is no checkpoint: rename it")
     return args.resume_from_checkpoint
 
@@ -128,7 +130,7 @@ def find_checkpoint(name: str | None, run_folder: str, state_file: str) -> str |
 
 def list_checkpoints(run_folder: Path) -> list[Path]:
     """Return the checkpoints of a run, in no order; none if there is no such folder."""
-    return [path for path in run_folder.glob("*") if CHECKPOINT.fullmatch(path.name)]
+    return [path for path in run_folder.glob("*") if CHECKPOINT.fullmatch(path.name) and not path.is_file()]
 
 
 def _checkpoints_up_to(folder: Path) -> list[Path]:
@@ -162,9 +164,16 @@ def inspect_checkpoint(folder: Path, state_file: str) -> Checkpoint:
         OSError: A file cannot be read; that proves nothing.
     """
     try:
+        is_written = _has_any(folder, [state_file])
+        return _inspect_with_state(folder, state_file) if is_written else _inspect_without_state(folder, state_file)
+    except FileNotFoundError:  # the main process has just set it aside, or a link leads nowhere
+        return Checkpoint(folder, doubt="has files that disappeared")
+
+
+def _inspect_with_state(folder: Path, state_file: str) -> Checkpoint:
+    """Return whether the parts beside the state file, which is written last, are still there and whole."""
+    try:
         state = json.loads((folder / state_file).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return _inspect_without_state(folder, state_file)
     except ValueError:
         return Checkpoint(folder, damage=state_file)
     if not isinstance(state, dict) or not isinstance(state.get("global_step"), int):
@@ -197,7 +206,7 @@ def find_damage(checkpoint: Path) -> list[str]:
     Raises:
         OSError: A file cannot be read.
     """
-    parts = [path for path in sorted(checkpoint.iterdir()) if _matches(path.name, (*WEIGHTS, *TRAINING))]
+    parts = [path for path in sorted(checkpoint.iterdir()) if _matches(path.name, (*WEIGHTS, *STATES))]
     files = [file for part in parts for file in ([part] if part.is_file() else _files_below(part))]
     return [str(file.relative_to(checkpoint)) for file in files if _is_damaged(file)]
 

@@ -55,10 +55,10 @@ def exit_all_ranks() -> Iterator[None]:
         yield
     except SystemExit as error:
         reason = error.code
-        release_output_folders()
     reasons = gather_object([reason]) if torch.distributed.is_initialized() else [reason]
     given = [reason for reason in reasons if reason is not None]
     if given:
+        release_output_folders()
         raise SystemExit(given[0] if int(os.environ.get("RANK", 0)) == 0 or given[0] == 0 else 1)
 
 
