@@ -92,16 +92,22 @@ class TestLogits:
         if texts:
             assert_allclose(found, logits_of(model, texts), rtol=1e-5, atol=1e-4)
 
-    @given(config=folding_configs, length=st.integers(1, 5000), seed=st.integers(0, 99))
+    # The scaled waves of all tokens of a long text are nearly the same: float32 has few digits for the rest.
+    @given(
+        config_and_length=st.one_of(
+            st.tuples(folding_configs.filter(lambda config: not config.scale_waves), st.integers(1, 5000)),
+            st.tuples(folding_configs, st.integers(1, 100)),
+        ),
+        seed=st.integers(0, 99),
+    )
     @settings(max_examples=30)
-    def test_are_those_of_the_stream(self, config, length, seed):
+    def test_are_those_of_the_stream(self, config_and_length, seed):
+        config, length = config_and_length
         model = tiny_model(config)
         text = random_text(length, seed)
         found = fold(model, TOKENIZER).logits([text])
-        # All tokens of a long text have nearly the same scaled waves: float32 has few digits for what is left.
-        atol = 1e-3 if config.scale_waves else 1e-4
-        assert_allclose(found, logits_of(model, [text]), rtol=1e-5, atol=atol)
-        assert_allclose(found, model.classify_stream([text], TOKENIZER).logits.detach(), rtol=1e-5, atol=atol)
+        assert_allclose(found, logits_of(model, [text]), rtol=1e-5, atol=1e-4)
+        assert_allclose(found, model.classify_stream([text], TOKENIZER).logits.detach(), rtol=1e-5, atol=1e-4)
 
     def test_do_not_depend_on_the_other_texts(self):
         folded = fold(folding_model(variant_kernel_size=3), TOKENIZER)

@@ -407,18 +407,22 @@ class TextTokenizer:
         return Tokens.in_order(ids, types, lengths)
 
     def encode_quickly(self, texts: Sequence[Any]) -> Tokens:
-        """Return the tokens that tokie makes; those of the first texts are compared with what tokenizers makes."""
-        ids, lengths = self.tokie.encode_batch_flat(texts)
-        tokens = Tokens.in_order(ids, np.zeros(len(ids), np.uint8), lengths.astype(np.int64))
+        """Return the tokens that tokie makes, unless those of the first texts differ from what tokenizers makes."""
+        tokens = self.encode_with_tokie(texts)
         if self.unchecked > 0:
             first = self.encode(texts[: self.unchecked])
             self.unchecked -= len(first.lengths)
-            is_equal = np.array_equal(first.lengths, tokens.lengths[: len(first.lengths)])
-            if not (is_equal and np.array_equal(first.ids, ids[: len(first.ids)])):
-                logger.warning("tokie and tokenizers disagree on one of the first texts: tokie is not used.")
+            found = tokens.lengths[: len(first.lengths)], tokens.ids[: len(first.ids)]
+            if not (np.array_equal(first.lengths, found[0]) and np.array_equal(first.ids, found[1])):
+                logger.warning("tokie is not used, since it and tokenizers disagree on one of the first texts.")
                 self.tokie = None
                 return self.encode(texts)
         return tokens
+
+    def encode_with_tokie(self, texts: Sequence[Any]) -> Tokens:
+        """Return the tokens that tokie makes."""
+        ids, lengths = self.tokie.encode_batch_flat(texts)
+        return Tokens.in_order(ids, np.zeros(len(ids), np.uint8), lengths.astype(np.int64))
 
 
 def has_versions(wanted: dict[str, str]) -> bool:
@@ -438,14 +442,16 @@ def has_versions(wanted: dict[str, str]) -> bool:
 
 
 def open_tokie(tokenizer: Tokenizer) -> Any:
-    """Return tokie's form of a tokenizer, which reads all of tokenizer.json but the truncation."""
-    import tokie
-
+    """Return tokie's form of a tokenizer, or `None` without tokie."""
+    try:
+        import tokie
+    except ImportError:
+        return None
     with TemporaryDirectory() as folder:
         file = Path(folder, "tokenizer.json")
         tokenizer.save(str(file))
         opened = tokie.Tokenizer.from_json(str(file))
-    if tokenizer.truncation:
+    if tokenizer.truncation:  # which tokie does not read from the file
         opened.enable_truncation(**tokenizer.truncation)
     return opened
 
@@ -499,12 +505,14 @@ class FoldedWave:
             FileNotFoundError: The folder lacks a file.
             ValueError: The folder is damaged, or does not hold a folded model.
         """
+        if not Path(folder, "SHA256SUMS").is_file():
+            raise FileNotFoundError(f"{folder} has no SHA256SUMS: give a folder that wave_hf.folding wrote.")
         config = json.loads(read_file(folder, "config.json"))
-        form = config.get("model_type"), config.get("format_version")
-        if form != (MODEL_TYPE, FORMAT_VERSION):
+        model_type, format_version = config.get("model_type"), config.get("format_version")
+        if (model_type, format_version) != (MODEL_TYPE, FORMAT_VERSION):
             raise ValueError(
-                f"{folder}/config.json has the model_type and format_version {form}, but should have "
-                f"{(MODEL_TYPE, FORMAT_VERSION)}: fold the model with wave_hf.folding."
+                f"{folder}/config.json has the model_type {model_type!r} and the format_version {format_version}, but "
+                f"should have {MODEL_TYPE!r} and {FORMAT_VERSION}: give a folder that wave_hf.folding wrote."
             )
         weights = safetensors.numpy.load(read_file(folder, "model.safetensors"))
         characters = weights.pop("agreeing_characters", None)

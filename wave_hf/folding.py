@@ -285,20 +285,21 @@ def compare_tokenizers(tokenizer_json: str) -> tuple[dict[str, str] | None, np.n
     except ImportError:
         return None, None
     versions = {library: version(library) for library in ("tokie", "tokenizers")}
+    untruncated = Tokenizer.from_str(tokenizer_json)
+    untruncated.no_truncation()
     try:
-        tokenizer = TextTokenizer(tokenizer_json, versions)
+        tokenizer, whole = (TextTokenizer(json, versions) for json in (tokenizer_json, untruncated.to_str()))
     except tokie.TokieError as error:
         logger.warning("tokie is not used, since it cannot read the tokenizer: %s", error)
         return None, None
-    tokenizer.unchecked = 0
-    if tokenizer.encode(["a"]).types.any():  # tokie returns no types
+    if whole.encode(["a"]).types.any():  # tokie returns no types
         return None, None
 
     agreeing = np.array([not 0xD800 <= code < 0xE000 for code in range(COMPARED_CODE_POINTS)])
     for codes in np.array_split(np.flatnonzero(agreeing), 16):  # an encoding takes a kilobyte
-        agreeing[codes] = agree(tokenizer, [f"{chr(code)} a{chr(code)}a" for code in codes])
-    characters, words = [chr(code) for code in np.flatnonzero(agreeing)], list(tokenizer.tokenizer.get_vocab())
-    if not agree(tokenizer, random_texts(characters, words)).all():
+        agreeing[codes] = agree(whole, [f"{chr(code)} a{chr(code)}a" for code in codes])
+    characters, words = [chr(code) for code in np.flatnonzero(agreeing)], list(untruncated.get_vocab())
+    if not (characters and all(agree(each, random_texts(characters, words)).all() for each in (whole, tokenizer))):
         logger.warning("tokie is not used, since it makes other tokens of some texts than tokenizers.")
         return None, None
     return versions, agreeing
@@ -306,7 +307,7 @@ def compare_tokenizers(tokenizer_json: str) -> tuple[dict[str, str] | None, np.n
 
 def agree(tokenizer: TextTokenizer, texts: list[str]) -> np.ndarray:
     """Return for each text whether tokie and tokenizers make the same tokens of it, `(B,)`, bool."""
-    exact, quick = tokenizer.encode(texts), tokenizer.encode_quickly(texts)
+    exact, quick = tokenizer.encode(texts), tokenizer.encode_with_tokie(texts)
     is_same = exact.lengths == quick.lengths
     rows = np.repeat(np.flatnonzero(is_same), exact.lengths[is_same])
     is_other = exact.ids[np.repeat(is_same, exact.lengths)] != quick.ids[np.repeat(is_same, quick.lengths)]
@@ -315,16 +316,12 @@ def agree(tokenizer: TextTokenizer, texts: list[str]) -> np.ndarray:
 
 
 def random_texts(characters: list[str], words: list[str]) -> list[str]:
-    """Return texts of these characters and words, always the same, some of them long."""
+    """Return texts of these characters and words, always the same; some are long."""
     rng = random.Random(0)
-    texts = []
-    for row in range(RANDOM_TEXTS):
-        pieces = [
-            rng.choice((" ", "", rng.choice(words), "".join(rng.choices(characters, k=rng.randint(1, 9)))))
-            for _ in range(rng.randint(1, 20))
-        ]
-        texts.append("".join(pieces) * (100 if row % 100 == 0 else 1))
-    return texts
+    pieces = rng.choices(words, k=RANDOM_TEXTS) + [" "] * RANDOM_TEXTS
+    pieces += ["".join(rng.choices(characters, k=rng.randint(1, 9))) for _ in range(RANDOM_TEXTS)]
+    lengths = [1000 if row % 100 == 0 else rng.randint(1, 30) for row in range(RANDOM_TEXTS)]
+    return ["".join(rng.choices(pieces, k=length)) for length in lengths]
 
 
 # Agreement
