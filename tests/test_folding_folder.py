@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -256,3 +258,30 @@ class TestExport:
         with pytest.raises(ValueError, match=message):
             export_folded(str(tmp_path / "checkpoint"), tmp_path / "folded", "float32", TEXTS)
         assert [folder.name for folder in tmp_path.iterdir()] == ["checkpoint"]
+
+
+class TestPageOfTheFormat:
+    PAGE = (Path(__file__).parents[1] / "examples" / "docs" / "folded-format.md").read_text(encoding="utf-8")
+
+    def test_describes_all_that_is_written(self, tmp_path):
+        parts = {"variant_kernel_size": 3, "residual": True, "type_vocab_size": 2}
+        save_classifier(tmp_path / "checkpoint", final_norm="pooled", **parts)
+        export_folded(str(tmp_path / "checkpoint"), tmp_path / "folded", "int8", TEXTS)
+        tensors = safetensors.numpy.load_file(tmp_path / "folded" / "model.safetensors")
+        config = json.loads((tmp_path / "folded" / "config.json").read_bytes())
+        files = [file.name for file in (tmp_path / "folded").iterdir()]
+        assert len(tensors) == 11
+        for name in [*tensors, *config, *files]:
+            assert f"`{name}`" in self.PAGE
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    @pytest.mark.parametrize("fields", [{}, {"residual": True, "embedding_size": 4}])
+    def test_its_code_classifies(self, fields, dtype, tmp_path, monkeypatch):
+        save_classifier(tmp_path / "checkpoint", final_norm="pooled", **fields)
+        folded = fold(tmp_path / "checkpoint", dtype=dtype)
+        folded.save(tmp_path / "waves-folded")
+        monkeypatch.chdir(tmp_path)
+        (code,) = re.findall(r"<!-- tested -->\n```python\n(.*?)```", self.PAGE, re.DOTALL)
+        names = {}
+        exec(code, names)
+        assert_allclose([names["classify"](text) for text in TEXTS], folded.logits(TEXTS), atol=1e-5)
