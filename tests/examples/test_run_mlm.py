@@ -1,6 +1,5 @@
 """Tests of `examples/run_mlm.py`, from outside: what it reads, writes and refuses."""
 
-import json
 import math
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import run_classification
 import torch
+from outputs import assert_equal_weights, results
 from run_mlm import main  # noqa: F401 (the fixture `run` calls it)
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, EvalPrediction, pipeline
@@ -23,10 +23,6 @@ def text_file(tmp_path, rows):
     file = tmp_path / "texts.txt"
     file.write_text("".join(f"{row['text']}\n\n" for row in rows))
     return str(file)
-
-
-def results(folder):
-    return json.loads((folder / "all_results.json").read_text())
 
 
 def test_masked_words_are_learnt(run, text_file):
@@ -79,7 +75,7 @@ def test_resumed_run_ends_as_the_uninterrupted_one(run, train_file):
     options = ("--train_file", train_file, "--do_train", "--line_by_line", "--num_train_epochs", 2, "--save_steps", 4)
     whole = run(*options, output="whole")
     resumed = run(*options, "--resume_from_checkpoint", whole / "checkpoint-8", output="resumed")
-    torch.testing.assert_close(load_file(resumed / "model.safetensors"), load_file(whole / "model.safetensors"))
+    assert_equal_weights(resumed, whole)
 
 
 def test_classifier_starts_with_the_body_and_the_tokenizer(run, train_file, tmp_path, command_line):

@@ -1,23 +1,11 @@
 """Tests of `examples/run_ner.py`, from outside: what it reads, writes and refuses."""
 
 import itertools
-import json
 
 import pytest
-import torch
-from datasets import ClassLabel, Dataset, Features, LargeList, Value
+from outputs import assert_equal_weights, results
 from run_ner import main  # noqa: F401 (the fixture `run` calls it)
-from safetensors.torch import load_file
 from transformers import AutoConfig, pipeline
-
-from wave_hf import WaveConfig
-from wave_hf.training.token_classification import (
-    NerArguments,
-    first_tokens,
-    infer_tags,
-    read_tagged_rows,
-    select_tagged_splits,
-)
 
 TRAIN = ("--do_train", "--num_train_epochs", 15)
 
@@ -40,10 +28,6 @@ def tagged():
 @pytest.fixture
 def train_file(write, tagged):
     return write("train.json", tagged)
-
-
-def results(folder):
-    return json.loads((folder / "all_results.json").read_text())
 
 
 def predictions(folder):
@@ -114,15 +98,6 @@ def test_tags_of_rows_to_predict_are_ignored(run, write, tagged, train_file):
     assert len(predictions(out)[0]) == 2
 
 
-def test_large_lists_are_read():
-    feature = Features({"tokens": LargeList(Value("string")), "ner_tags": LargeList(ClassLabel(names=["O", "B-X"]))})
-    rows = Dataset.from_dict({"tokens": [["a", "b"]], "ner_tags": [[0, 1]]}, feature)
-    splits = select_tagged_splits({"train": rows}, NerArguments(), {"train"})
-    task = infer_tags(WaveConfig(), splits)
-    read = read_tagged_rows(splits, task, NerArguments(), {"train"}, seed=0)["train"]
-    assert read.to_list() == [{"tokens": ["a", "b"], "label": ["O", "B-X"]}]
-
-
 def test_models_that_return_hidden_states_are_evaluated(run, train_file):
     files = ("--train_file", train_file, "--validation_file", train_file, "--test_file", train_file)
     overrides = ("--config_overrides", "output_hidden_states=true")
@@ -140,7 +115,7 @@ def test_resumed_run_ends_as_the_uninterrupted_one(run, train_file):
     options = ("--train_file", train_file, "--do_train", "--num_train_epochs", 2, "--save_steps", 4)
     whole = run(*options, output="whole")
     resumed = run(*options, "--resume_from_checkpoint", whole / "checkpoint-8", output="resumed")
-    torch.testing.assert_close(load_file(resumed / "model.safetensors"), load_file(whole / "model.safetensors"))
+    assert_equal_weights(resumed, whole)
 
 
 class TestWrongInput:
@@ -173,8 +148,3 @@ class TestWrongInput:
         file = write("other.json", [{"tokens": ["a"], "ner_tags": ["B-ORG"]}])
         message = refused("--train_file", train_file, "--validation_file", file, "--do_train", "--do_eval")
         assert "B-ORG" in message
-
-
-def test_first_tokens():
-    assert first_tokens([None, 0, 0, 1, None]) == {0: 1, 1: 3}
-    assert first_tokens([None, 1, 3, 3, None]) == {1: 1, 3: 2}
