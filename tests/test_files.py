@@ -1,5 +1,7 @@
 """Input files are checked, and output is written as a whole or not at all."""
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import time
@@ -91,6 +93,15 @@ def write_half_a_folder(folder: Path, error: Exception) -> None:
     with new_folder(folder) as unfinished:
         (unfinished / "file").write_text("half")
         raise error
+
+
+def write_whole_folder(folder: Path) -> None:
+    with new_folder(folder) as unfinished:
+        (unfinished / "file").write_text("whole")
+
+
+def raise_error(error: Exception) -> None:
+    raise error
 
 
 class TestWriting:
@@ -186,23 +197,21 @@ class TestNewFolder:
     @pytest.mark.parametrize("place", [at_a_symbolic_link, at_a_symbolic_link_to_a_new_folder])
     def test_may_be_a_symbolic_link(self, tmp_path, place: Callable[[Path], Path]):
         link = place(tmp_path)
-        with new_folder(link) as unfinished:
-            (unfinished / "file").write_text("whole")
+        write_whole_folder(link)
         assert link.is_symlink()
         assert (tmp_path / "elsewhere" / "file").read_text() == "whole"
         assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "link"]
 
     def test_may_be_the_working_directory(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        with new_folder(".") as unfinished:
-            (unfinished / "file").write_text("whole")
+        write_whole_folder(Path("."))
         assert os.listdir() == ["file"]
 
     def test_may_be_a_mount_point(self, tmp_path):
         with small_disk(tmp_path / "volume") as volume:
-            with new_folder(volume) as unfinished:
-                (unfinished / "file").write_text("whole")
-            assert [file.name for file in volume.iterdir()] == ["file"]
+            (volume / "lost+found").mkdir()
+            write_whole_folder(volume)
+            assert sorted(file.name for file in volume.iterdir()) == ["file", "lost+found"]
 
     def test_is_not_there_if_the_work_fails(self, tmp_path):
         with pytest.raises(RuntimeError):
@@ -244,10 +253,16 @@ class TestNewFolder:
             folder.mkdir()
         with process_that_writes(folder):
             pass
-        with new_folder(folder) as unfinished:
-            (unfinished / "file").write_text("whole")
+        write_whole_folder(folder)
         assert list(tmp_path.iterdir()) == [folder]
         assert [file.name for file in folder.iterdir()] == ["file"]
+
+    def test_without_locks_nothing_of_another_process_is_removed(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(fcntl, "flock", lambda *_: raise_error(OSError(errno.ENOLCK, "No locks available")))
+        write_whole_folder(tmp_path / "new")
+        with process_that_writes(tmp_path / "other"), pytest.raises(FileExistsError, match="other"):
+            write_whole_folder(tmp_path / "other")
+        assert (tmp_path / ".other.unfinished" / "other" / "half").exists()
 
     def test_full_disk_is_named_whatever_a_library_raises(self, tmp_path):
         error = SafetensorError("I/O error: No space left on device (os error 28)")

@@ -160,15 +160,17 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
     exists = target.exists()
     unfinished = target / UNFINISHED if exists else target.with_name(f".{target.name}{UNFINISHED}")
     make_folder(target if exists else target.parent)
-    if exists and any(path != unfinished for path in target.iterdir()):
+    # A disk that is mounted may bring a folder lost+found along.
+    if exists and any(path.name not in (UNFINISHED, "lost+found") for path in target.iterdir()):
         raise FileExistsError(f"{folder} is not empty: give the name of a new folder.")
     unfinished.mkdir(exist_ok=True)
     lock = lock_folder(unfinished)
+    complete = unfinished / target.name
+    if lock is not None:
+        shutil.rmtree(complete, ignore_errors=True)
+    complete.mkdir()
     try:
         with naming_full_disk(target):
-            complete = unfinished / target.name
-            shutil.rmtree(complete, ignore_errors=True)
-            complete.mkdir()
             yield complete
             if exists:
                 for path in complete.iterdir():
@@ -177,7 +179,7 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
                 complete.replace(target)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-        os.close(lock)
+        unlock(lock)
 
 
 def make_folder(folder: Path) -> None:
@@ -193,17 +195,17 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def lock_folder(folder: Path) -> int:
-    """Lock a folder, until the returned file descriptor is closed or this process ends.
+def lock_folder(folder: Path) -> int | None:
+    """Lock a folder until `unlock`, or the end of this process: a process that is killed leaves no lock behind.
 
-    The operating system keeps the lock, so a process that is killed leaves none behind. Windows and some network file
-    systems have no such locks: there the folder is not protected.
+    Returns:
+        The file descriptor of the lock; `None` on Windows and on network file systems that have no such locks.
 
     Raises:
         BlockingIOError: Another process holds the lock.
     """
     if fcntl is None:
-        return os.open(os.devnull, os.O_RDONLY)
+        return None
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -214,8 +216,16 @@ def lock_folder(folder: Path) -> int:
         os.close(descriptor)
         raise BlockingIOError(f"{folder} is in use by another process: choose another folder, or wait.") from None
     except OSError:
+        os.close(descriptor)
         logger.warning(f"{folder} is on a file system without locks: let no other process write to it")
+        return None
     return descriptor
+
+
+def unlock(lock: int | None) -> None:
+    """Release what `lock_folder` returned."""
+    if lock is not None:
+        os.close(lock)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from ..files import UNFINISHED, lock_folder, make_folder
+from ..files import UNFINISHED, lock_folder, make_folder, unlock
 
 
 @dataclass
@@ -16,11 +16,11 @@ class Claim:
     """A folder that belongs to the run of this process.
 
     Args:
-        lock: The file descriptor of its lock.
+        lock: Its lock, see `lock_folder`.
         made: The folders that were made for it, the deepest first.
     """
 
-    lock: int
+    lock: int | None
     made: list[Path]
 
 
@@ -54,7 +54,7 @@ def release_output_folders() -> None:
     """Give up all claims, and remove the folders that were made for them if they are still empty."""
     while CLAIMS:
         _, claim = CLAIMS.popitem()
-        os.close(claim.lock)
+        unlock(claim.lock)
         with suppress(OSError):
             for folder in claim.made:
                 folder.rmdir()
@@ -62,7 +62,7 @@ def release_output_folders() -> None:
 
 def _close_locks() -> None:
     for claim in CLAIMS.values():
-        os.close(claim.lock)
+        unlock(claim.lock)
     CLAIMS.clear()
 
 
