@@ -2,7 +2,6 @@
 
 import json
 
-import glue
 import numpy as np
 import pytest
 import run_glue
@@ -12,6 +11,8 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from torch.testing import assert_close
 from transformers import AutoConfig, pipeline
+
+from wave_hf.training import data, glue
 
 TRAINER_FLAGS = ("--do_train", "--do_eval")
 
@@ -148,7 +149,7 @@ class TestTrainer:
 
         splits = {"train": rows(12), "validation_matched": rows(6), "validation_mismatched": rows(8)}
         splits |= {"test_matched": rows(4, hidden=True), "test_mismatched": rows(2, hidden=True)}
-        monkeypatch.setattr(glue, "load_raw_datasets", lambda *arguments: DatasetDict(splits))
+        monkeypatch.setattr(data, "load_raw_datasets", lambda *arguments: DatasetDict(splits))
         out = run(run_glue, "--task_name", "mnli", *TRAINER_FLAGS, "--do_predict")
         assert {"eval_accuracy", "eval_accuracy_mm", "eval_samples"} <= results(out).keys()
         assert len(predictions(out / "predict_results_mnli.txt")) == 4
@@ -234,7 +235,37 @@ class TestLoop:
         assert "often" in refused(*arguments, script=run_glue_no_trainer)
 
 
+class TestOwnRows:
+    def test_numbers_of_csv_files_are_no_texts(self):
+        columns = {
+            "idx": ["1", "2"],
+            "flag": ["True", "false"],
+            "empty": [None, ""],
+            "a": ["x", "7"],
+            "label": ["0", "1"],
+        }
+        assert glue.guess_text_columns(Dataset.from_dict(columns), "train") == ["a"]
+
+    def test_whole_floats_are_values_if_regression_is_asked_for(self, run, write, rows):
+        file = write("floats.csv", [row | {"label": float(i % 2)} for i, row in enumerate(rows)])
+        out = run(run_glue, "--train_file", file, "--do_train", "--max_steps", 1)
+        assert AutoConfig.from_pretrained(out).problem_type == "single_label_classification"
+        out = run(run_glue, "--train_file", file, "--do_train", "--max_steps", 1, "--do_regression", output="values")
+        assert AutoConfig.from_pretrained(out).problem_type == "regression"
+
+    def test_ids_and_names_of_labels_may_be_mixed(self, run, write, pairs):
+        names = ["not_equivalent", "1", "equivalent", "0.0"]
+        file = write("mixed.csv", [row | {"label": names[i % 4]} for i, row in enumerate(pairs)])
+        out = run(run_glue, "--task_name", "mrpc", "--train_file", file, "--do_train", "--max_steps", 1)
+        assert AutoConfig.from_pretrained(out).id2label == {0: "not_equivalent", 1: "equivalent"}
+
+
 class TestWrongInput:
+    def test_options_that_the_task_decides(self, refused, pair_file):
+        message = refused("--task_name", "mrpc", "--train_file", pair_file, "--do_train", "--do_regression")
+        assert "--do_regression" in message
+        assert "mrpc" in message
+
     def test_unknown_task(self, refused, pair_file):
         message = refused("--task_name", "rta", "--train_file", pair_file, "--do_train")
         assert "rta" in message

@@ -5,18 +5,21 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from accelerate.utils import gather_object
-from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from ..documentation_corpus import load_documentation_corpus
 from .arguments import DataArguments, ModelArguments
 from .errors import exit_all_ranks, exit_on_error
+from .readers import read_dataset, read_table
+
+# Splits that a run predicts, whose labels are hidden or ignored.
+PREDICTED_SPLITS = ("test", "test_mm")
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +59,15 @@ def load_raw_datasets(
     streaming: bool = False,
 ) -> DatasetDict | IterableDatasetDict:
     """Load all splits of the dataset or the files, as streams if asked for, or else the default data."""
+    check_limits(data_args)
     if data_args.dataset_name:
         with exit_on_error(data_args.dataset_name):
-            return load_dataset(
+            return read_dataset(
                 data_args.dataset_name,
                 data_args.dataset_config_name,
+                streaming,
                 cache_dir=model_args.cache_dir,
                 token=model_args.token,
-                streaming=streaming,
             )
     if not data_args.files:
         logger.info("No data is named: using the documentation corpus")
@@ -74,7 +78,7 @@ def load_raw_datasets(
 
 
 def load_file(file: str, cache_dir: str | None = None, streaming: bool = False) -> Any:
-    """Load the rows of a csv, json or txt file.
+    """Load the rows of a csv, json or txt file as they are, see `readers`.
 
     Args:
         file: Its name; the ending names the format.
@@ -82,17 +86,21 @@ def load_file(file: str, cache_dir: str | None = None, streaming: bool = False) 
         streaming: Whether to return an `IterableDataset` that reads the file on the fly.
 
     Returns:
-        A `Dataset` or `IterableDataset` with the columns of the file.
+        A `Dataset` or `IterableDataset` with the columns of the file. In csv and txt files all of them are texts.
 
     Raises:
-        SystemExit: The file cannot be read.
+        SystemExit: The file cannot be read, or holds no rows.
     """
-    file_format = Path(file).suffix[1:].replace("txt", "text")
-    # Only an empty cell is missing: "NA" or "None" may be a text or a label.
-    options: dict[str, Any] = {"keep_default_na": False, "na_values": [""]} if file_format == "csv" else {}
-    options |= {"cache_dir": cache_dir, "streaming": streaming}
     with exit_on_error(file):
-        return load_dataset(file_format, data_files=file, split="train", **options)
+        return read_table(file, cache_dir=cache_dir, streaming=streaming)
+
+
+def check_limits(data_args: DataArguments) -> None:
+    """Refuse to limit a split to no rows."""
+    options = {"train": "--max_train_samples", "validation": "--max_eval_samples", "test": "--max_predict_samples"}
+    for split, limit in data_args.limits.items():
+        if limit is not None and limit < 1:
+            raise SystemExit(f"{options[split]} is {limit}, but should be at least 1")
 
 
 def select_splits(raw: DatasetDict, names: dict[str, str], needed: set[str], label_column: str) -> DatasetDict:
@@ -114,8 +122,10 @@ def select_splits(raw: DatasetDict, names: dict[str, str], needed: set[str], lab
         raise SystemExit(f"This run needs {split} data, but there is only: {', '.join(found) or 'none'}")
     selected = DatasetDict({split: rows for split, rows in found.items() if split.split("_")[0] in needed})
     for split, rows in selected.items():
-        if not split.startswith("test"):
+        if split not in PREDICTED_SPLITS:
             check_columns(split, [label_column], column_names(rows))
+        if isinstance(rows, Dataset) and not len(rows):
+            raise SystemExit(f"The {split} data has no rows")
     return selected
 
 
@@ -155,7 +165,7 @@ def hold_out_and_limit(
         classes = chosen["train"][stratify_column] if stratify_column else None
         chosen |= hold_out_rows(chosen["train"], data_args.validation_split_percentage, seed, classes)
     for split, rows in chosen.items():
-        if split.startswith("test") and "label" in rows.column_names:
+        if split in PREDICTED_SPLITS and "label" in rows.column_names:
             rows = rows.remove_columns("label")
         limit = data_args.limits[split.split("_")[0]]
         chosen[split] = rows.take(min(len(rows), limit or len(rows)))
