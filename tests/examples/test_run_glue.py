@@ -9,12 +9,14 @@ import run_glue_no_trainer
 from datasets import Dataset, DatasetDict
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
+from tokenizers.pre_tokenizers import ByteLevel
 from torch.testing import assert_close
-from transformers import AutoConfig, pipeline
+from transformers import AutoConfig, AutoTokenizer, GPT2Tokenizer, RobertaTokenizer, pipeline
 
 from wave_hf.training import data, glue
 
 TRAINER_FLAGS = ("--do_train", "--do_eval")
+BYTES = sorted(ByteLevel.alphabet())
 
 
 @pytest.fixture
@@ -165,6 +167,30 @@ class TestTrainer:
         assert predictions(out / "predict_results_None.txt") == [row["label"] for row in rows]
         (result,) = ModelCard.load(out / "README.md").data.eval_results
         assert (result.dataset_name, result.metric_value) == ("own.csv", 1)
+
+
+class TestPairsThatAreCompared:
+    @pytest.fixture
+    def arguments(self, pair_file):
+        """Return a function that returns the arguments to train a network which compares the texts of a pair."""
+        options = ("--train_file", pair_file, "--do_train", "--config_overrides", "pair_encoding=separate")
+        return lambda tokenizer: (*options, "--tokenizer_name", tokenizer)
+
+    def test_token_types_are_asked_for_and_saved(self, run, arguments, tmp_path):
+        tokenizer = GPT2Tokenizer(vocab={letter: i for i, letter in enumerate(BYTES)}, merges=[])
+        assert "token_type_ids" not in tokenizer("a", "b")
+        tokenizer.save_pretrained(tmp_path / "bytes")
+        out = run(run_glue, *arguments(tmp_path / "bytes"))
+        assert AutoTokenizer.from_pretrained(out)("a", "bc")["token_type_ids"] == [0, 1, 1]
+        classify = pipeline("text-classification", str(out))
+        assert len({classify({"text": "rain", "text_pair": pair})["score"] for pair in ("rain", "soup")}) == 2
+
+    def test_a_tokenizer_without_token_types_is_refused(self, refused, arguments, tmp_path):
+        vocab = {token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", *BYTES])}
+        RobertaTokenizer(vocab=vocab, merges=[]).save_pretrained(tmp_path / "roberta")
+        message = refused(*arguments(tmp_path / "roberta"))
+        assert "pair_encoding=separate" in message
+        assert "token type" in message
 
 
 class TestLoop:

@@ -4,8 +4,11 @@
 import ast
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any
 
 from transformers import (
@@ -22,7 +25,19 @@ from ..recipes import recipe_names
 from ..tokenization import train_tokenizer
 from .arguments import ModelArguments
 from .checkpoints import check_same_network
-from .errors import exit_on_error
+from .errors import LIBRARY_ERRORS, exit_on_error
+
+
+@contextmanager
+def exit_on_damage(subject: str) -> Iterator[None]:
+    """Like `exit_on_error`, for files of others: transformers and tokenizers may stumble over anything in them."""
+    with exit_on_error(subject):
+        try:
+            yield
+        except LIBRARY_ERRORS:
+            raise
+        except Exception as error:
+            raise ValueError(f"a file is damaged ({type(error).__name__}: {error})") from error
 
 
 def load_config(model_args: ModelArguments) -> PreTrainedConfig:
@@ -32,13 +47,25 @@ def load_config(model_args: ModelArguments) -> PreTrainedConfig:
         SystemExit: There is no such config, or it has no such field, or a value is impossible.
     """
     overrides = _parse_overrides(model_args.config_overrides or "")
-    with exit_on_error(f"Config {model_args.config_label} (the recipes are {', '.join(recipe_names())})"):
+    is_folder = Path(model_args.config_source).is_dir()
+    recipes = "" if is_folder else f" (the recipes are {', '.join(recipe_names())})"
+    with exit_on_damage(f"Config {model_args.config_label}{recipes}"):
+        content, _ = PreTrainedConfig.get_config_dict(model_args.config_source, **model_args.hub_options)
+        check_label_names(content.get("id2label"))
         config = AutoConfig.from_pretrained(model_args.config_source, **model_args.hub_options)
         unknown = overrides.keys() - {option.name for option in fields(config)}
         if unknown:
             raise SystemExit(f"--config_overrides: {type(config).__name__} has no {', '.join(sorted(unknown))}")
         # Only the constructor validates fields against each other.
         return type(config).from_dict(config.to_dict() | overrides)
+
+
+def check_label_names(id2label: Any) -> None:
+    """Raise ValueError unless `id2label` of a config.json maps the ids from 0 on to names, or is missing."""
+    if id2label is None:
+        return
+    if not isinstance(id2label, dict) or sorted(id2label) != sorted(map(str, range(len(id2label)))):
+        raise ValueError(f"id2label is {short_repr(id2label)}, but should map '0', '1' and so on to names")
 
 
 def _parse_overrides(overrides: str) -> dict[str, Any]:
@@ -85,7 +112,26 @@ def load_model_and_tokenizer(
     # Some networks take no attention mask, or no token types.
     taken = inspect.signature(model.forward).parameters
     tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in taken]
+    if getattr(config, "pair_encoding", None) == "separate":
+        ask_for_token_types(tokenizer)
     return model, tokenizer
+
+
+def ask_for_token_types(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make the tokenizer return the token types that tell the texts of a pair apart.
+
+    Raises:
+        SystemExit: It has the same type for both texts.
+    """
+    types = tokenizer("a", "b", return_token_type_ids=True)["token_type_ids"]
+    if len(set(types)) < 2:
+        raise SystemExit(
+            "The tokenizer has the same token type for both texts of a pair, but pair_encoding=separate compares them "
+            "by their types: choose another tokenizer, or pair_encoding=joint"
+        )
+    if "token_type_ids" not in tokenizer.model_input_names:
+        tokenizer.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
+        tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names  # to be saved
 
 
 def load_tokenizer(
@@ -98,11 +144,13 @@ def load_tokenizer(
     """Load the tokenizer, or train one of `config.vocab_size` tokens; see `load_model_and_tokenizer`."""
     name = model_args.tokenizer_name or model_args.model_name_or_path or checkpoint
     tokenizer: PreTrainedTokenizerBase
-    with exit_on_error(f"Tokenizer {name or 'of the training texts'}"):
+    with exit_on_damage(f"Tokenizer {name or 'of the training texts'}"):
         if name is None:
             tokenizer = train_tokenizer(texts, config.vocab_size, do_lower_case)
         else:
             tokenizer = AutoTokenizer.from_pretrained(name, **model_args.hub_options)
+        if not isinstance(tokenizer.model_max_length, int | float):
+            raise TypeError(f"model_max_length is {tokenizer.model_max_length!r}, but should be a number")
     if model_args.model_name_or_path is None:
         if tokenizer.pad_token is None:  # as in the tokenizers of GPT models
             tokenizer.add_special_tokens({"pad_token": "[PAD]"})
@@ -120,10 +168,18 @@ def load_model(model_args: ModelArguments, config: PreTrainedConfig, seed: int, 
     set_seed(seed)
     if model_args.model_name_or_path is None:
         return auto_class.from_config(config, trust_remote_code=model_args.trust_remote_code)
-    with exit_on_error(f"Model {model_args.model_name_or_path}"):
-        return auto_class.from_pretrained(
-            model_args.model_name_or_path,
-            config=config,
-            ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
-            **model_args.hub_options,
-        )
+    with exit_on_damage(f"Model {model_args.model_name_or_path}"):
+        try:
+            return auto_class.from_pretrained(
+                model_args.model_name_or_path,
+                config=config,
+                ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
+                **model_args.hub_options,
+            )
+        except RuntimeError as error:
+            if "ignore_mismatched_sizes" not in str(error):
+                raise
+            raise ValueError(
+                f"the weights do not fit the config, or the {config.num_labels} labels of this run: pass "
+                "--ignore_mismatched_sizes to initialize anew what does not fit"
+            ) from error
