@@ -164,3 +164,8 @@ class TestLimits:
     @pytest.mark.parametrize("option", ["--max_train_samples", "--max_eval_samples", "--max_predict_samples"])
     def test_no_rows_are_refused(self, refused, train_file, option):
         assert f"{option} is 0" in refused("--train_file", train_file, "--do_train", option, 0)
+
+    @pytest.mark.parametrize("length", [-1, 0, 1, 2])
+    def test_no_words_are_refused(self, refused, train_file, length):
+        message = refused("--train_file", train_file, "--do_train", "--max_seq_length", length)
+        assert f"--max_seq_length is {length}" in message

@@ -95,7 +95,7 @@ def tokenize(
     data_args: DataArguments,
 ) -> dict[str, Dataset]:
     """Turn texts or pairs of texts into token ids, and labels into targets of the loss."""
-    options = length_options(tokenizer, config, data_args)
+    options = length_options(tokenizer, config, data_args, is_training="train" in splits)
 
     def encode(batch: dict[str, list]) -> dict[str, Any]:
         encoded = tokenizer(batch["text"], batch.get("text_pair"), **options)

@@ -26,7 +26,7 @@ from transformers.trainer_utils import PredictionOutput
 
 from ..files import writing
 from ..model_card import ModelCardTrainer, count_parameters
-from .data import check_same_rows
+from .data import check_same_rows, set_truncation
 from .tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,8 @@ def make_trainer(
 ) -> Trainer:
     """Return a Trainer, unless the processes hold different rows.
 
-    Call it outside of `exit_all_ranks`, because the processes communicate. Trainer creates the output folder.
+    Call it outside of `exit_all_ranks`, because the processes communicate. Trainer creates the output folder. Whatever
+    it saves of the tokenizer truncates texts to `model_max_length`, and does not pad them.
 
     Args:
         args: Trainer's arguments.
@@ -130,6 +131,7 @@ def make_trainer(
         SystemExit: The processes hold different rows.
     """
     check_same_rows(splits)
+    set_truncation(tokenizer)
     return trainer_class(
         model=model,
         args=args,
