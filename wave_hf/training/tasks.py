@@ -91,11 +91,22 @@ class Task:
 
 
 def score(task: Task, compute: Metric, logits: np.ndarray, references: np.ndarray) -> dict[str, float]:
-    """Return the metrics and, if there are several, their mean as `combined_score`."""
+    """Return the metrics and, if there are several, their mean as `combined_score`.
+
+    Raises:
+        SystemExit: A logit is not finite.
+    """
+    check_finite(np.isfinite(logits).all())
     metrics = {name: float(value) for name, value in compute(task.predictions(logits), references).items()}
     if len(metrics) > 1:
         metrics["combined_score"] = float(np.mean(list(metrics.values())))
     return metrics
+
+
+def check_finite(is_finite: Any) -> None:
+    """Refuse to report or to predict anything from logits that are not finite."""
+    if not is_finite:
+        raise SystemExit("The logits are not finite: the weights are NaN or infinite, or overflow in this precision")
 
 
 def make_compute_metrics(task: Task, compute: Metric) -> Callable[[EvalPrediction], dict[str, float]]:
