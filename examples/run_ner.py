@@ -35,9 +35,10 @@ from wave_hf.training.checkpoints import find_trainer_checkpoint
 from wave_hf.training.data import check_columns, hold_out_and_limit, length_options, load_raw_datasets, select_splits
 from wave_hf.training.errors import exit_all_ranks
 from wave_hf.training.hub import create_repository, publish
+from wave_hf.training.labels import check_labels, infer_token_task, read_label
 from wave_hf.training.loading import load_config, load_model_and_tokenizer
 from wave_hf.training.setup import needed_splits, setup_run
-from wave_hf.training.tasks import Task, check_labels, infer_task, read_label
+from wave_hf.training.tasks import Task
 from wave_hf.training.trainer import argmax_logits, make_trainer, train_and_evaluate
 
 
@@ -93,7 +94,7 @@ def build(
     raw = select_splits(raw, {split: split for split in ("train", "validation", "test")}, needed, label_column)
     for split, rows in raw.items():
         check_lists(rows, split, text_column, label_column)
-    task = Task("single_label_classification", infer_task(config, raw, label_column).label_names)
+    task = infer_token_task(config, raw, label_column)
     read = {split: read_rows(rows, split, task, text_column, label_column) for split, rows in raw.items()}
     check_labels(read, task)
     splits = hold_out_and_limit(read, data_args, needed, training_args.seed)
@@ -130,7 +131,7 @@ def read_rows(rows: Dataset, split: str, task: Task, text_column: str, label_col
         tokens = ["" if token is None else str(token) for token in row[text_column] or []]
         if label_feature is None:
             return {"tokens": tokens}
-        tags = read_label(row[label_column], label_feature, task)
+        tags = read_label(row[label_column], label_feature) or []
         if len(tags) != len(tokens):
             raise SystemExit(f"Row {index} of the {split} data has {len(tokens)} words, but {len(tags)} tags")
         return {"tokens": tokens, "label": tags}

@@ -243,6 +243,13 @@ class TestLoop:
         out = run(run_glue_no_trainer, *files, "--num_train_epochs", 2, "--checkpointing_steps", "epoch")
         assert sorted(path.name for path in out.glob("epoch_*")) == ["epoch_1", "epoch_2"]
 
+    def test_saved_tokenizer_truncates_as_the_loop_does(self, run, pair_file):
+        files = ("--task_name", "mrpc", "--train_file", pair_file, "--validation_file", pair_file)
+        for output in ("first", "second"):  # the second finds its rows in the cache
+            out = run(run_glue_no_trainer, *files, "--max_train_steps", 1, "--max_seq_length", 9, output=output)
+            assert json.loads((out / "tokenizer.json").read_text())["truncation"]["max_length"] == 9
+            assert AutoTokenizer.from_pretrained(out).model_max_length == 9
+
     def test_steps_instead_of_epochs(self, run, pair_file):
         files = ("--task_name", "mrpc", "--train_file", pair_file, "--validation_file", pair_file)
         options = ("--max_train_steps", 3, "--gradient_accumulation_steps", 2, "--checkpointing_steps", "3")
