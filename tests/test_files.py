@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders import TEXTS, save_classifier, tiny_model, write_rows
+from builders import save_classifier, tiny_model
 from disks import small_disk
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers import BertConfig, BertForSequenceClassification
 
 from wave_hf import WaveForTokenClassification, WaveModel
-from wave_hf.files import load_classifier, load_rows, markdown_table, new_folder, writing
+from wave_hf.files import load_classifier, markdown_table, new_folder, writing
 
 
 class TestClassifiers:
@@ -54,33 +54,6 @@ class TestClassifiers:
         save_classifier(tmp_path)
         tiny_model(vocab_size=9).save_pretrained(tmp_path)
         self.refuse(tmp_path, ValueError, r"the tokenizer has ids up to \d+, but the token table has only 9 rows")
-
-
-class TestRows:
-    def test_are_read(self, tmp_path):
-        rows = load_rows(write_rows(tmp_path / "rows.csv", text=TEXTS, label=[1, 2, 3, 4, 5]), ("text", "label"))
-        assert list(rows["text"]) == TEXTS
-        assert list(rows["label"]) == [1, 2, 3, 4, 5]
-
-    def test_only_empty_cells_are_missing(self, tmp_path):
-        rows = load_rows(write_rows(tmp_path / "rows.csv", text=["NA", "null"], label=["None", ""]), ["text"])
-        assert rows.to_list() == [{"text": "NA", "label": "None"}, {"text": "null", "label": None}]
-
-    def test_lack_a_column(self, tmp_path):
-        file = write_rows(tmp_path / "rows.csv", sentence=TEXTS)
-        with pytest.raises(ValueError, match=r"rows\.csv should have a text in each row, in a column named 'text'"):
-            load_rows(file, ("text",))
-
-    def test_lack_a_value(self, tmp_path):
-        file = write_rows(tmp_path / "rows.csv", text=TEXTS, label=["sea", "", "sea", "air", "sea"])
-        with pytest.raises(ValueError, match=r"rows\.csv should have a label in each row, in a column named 'label'"):
-            load_rows(file, ("text", "label"))
-
-    def test_other_files(self, tmp_path):
-        with pytest.raises(ValueError, match=r"rows\.txt is neither a \.csv nor a \.json file"):
-            load_rows("rows.txt", ("text",))
-        with pytest.raises(FileNotFoundError, match=r"rows\.json does not exist"):
-            load_rows(str(tmp_path / "rows.json"), ("text",))
 
 
 def write_half_a_file(file: Path, error: type[BaseException]) -> None:

@@ -29,9 +29,10 @@ from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicC
 from .compression import factorize_embeddings, prune_vocabulary
 from .configuration_wave import WaveConfig
 from .documentation_corpus import load_documentation_corpus
-from .files import load_classifier, load_rows, load_texts, new_folder
+from .files import load_classifier, new_folder
 from .modeling_wave import WaveForSequenceClassification
 from .training.errors import exit_on_error
+from .training.readers import load_texts, read_file
 
 BATCH_SIZE = 64
 MIN_RUN_TIME = 1.0  # seconds that each latency is measured for
@@ -212,13 +213,13 @@ def load_validation_rows(file: str | None, config: WaveConfig) -> tuple[list[Any
     """Return texts, or pairs of them, and the ids of their labels, or `None` if they do not have one label each."""
     if file is None:
         return list(load_documentation_corpus()["validation"]["text"]), None
-    rows = load_rows(file, ["text"])
+    rows = read_file(file, ["text", "text_pair"], "label", optional=["text_pair", "label"])
     texts: list[Any] = list(rows["text"])
     if "text_pair" in rows.column_names:
         texts = [(text, text_pair or "") for text, text_pair in zip(texts, rows["text_pair"], strict=True)]
     if "label" not in rows.column_names or config.problem_type not in (None, "single_label_classification"):
         return texts, None
-    names = [str(label) for label in rows["label"]]
+    names = list(rows["label"])
     id2label: dict[Any, str] = config.id2label or {}
     label2id = {name: label_id for label_id, name in id2label.items()}
     if unknown := sorted(set(names) - set(label2id)):

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
-from datasets import Dataset, load_dataset
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
 from .configuration_wave import WaveConfig
-from .documentation_corpus import load_documentation_corpus
 from .modeling_wave import WaveForSequenceClassification
 from .tokenization import check_tokenizer_fits
 
@@ -70,52 +68,6 @@ def load_classifier(model_dir: str) -> tuple[WaveForSequenceClassification, PreT
 
 
 # Rows
-
-
-def load_file(file: str, cache_dir: str | None = None, streaming: bool = False) -> Any:
-    """Load the rows of a csv, json or txt file.
-
-    Args:
-        file: Its name; the ending names the format.
-        cache_dir: Where to cache the processed file. `None` means the cache of the datasets library.
-        streaming: Whether to return an `IterableDataset` that reads the file on the fly.
-
-    Returns:
-        A `Dataset` or `IterableDataset` with the columns of the file. In a csv file only an empty cell is a missing
-        value: "NA" or "None" may be a text or a label.
-    """
-    file_format = Path(file).suffix[1:].replace("txt", "text")
-    options: dict[str, Any] = {"keep_default_na": False, "na_values": [""]} if file_format == "csv" else {}
-    return load_dataset(
-        file_format, data_files=file, split="train", cache_dir=cache_dir, streaming=streaming, **options
-    )
-
-
-def load_rows(file: str, columns: Sequence[str]) -> Dataset:
-    """Load the rows of a csv or json file in which some columns must be complete.
-
-    Args:
-        file: Its name.
-        columns: Columns that must have a value in each row.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file has another format, or a column or one of its values is missing.
-    """
-    if Path(file).suffix not in (".csv", ".json"):
-        raise ValueError(f"{file} is neither a .csv nor a .json file.")
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"{file} does not exist.")
-    rows = load_file(file)
-    for column in columns:
-        if column not in rows.column_names or None in rows[column]:
-            raise ValueError(f"{file} should have a {column} in each row, in a column named {column!r}.")
-    return rows
-
-
-def load_texts(file: str | None) -> list[str]:
-    """Return the texts of a file, see `load_rows`, or for `None` the training texts of the documentation corpus."""
-    return list((load_rows(file, ["text"]) if file else load_documentation_corpus()["train"])["text"])
 
 
 # Output

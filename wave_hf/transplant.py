@@ -29,12 +29,13 @@ from transformers import (
 
 from .compression import prune_vocabulary
 from .configuration_wave import WaveConfig
-from .files import load_texts, new_folder
+from .files import new_folder
 from .modeling_wave import WaveModel
 from .recipes import TRAINING_ARGS_NAME, find_recipe
 from .streaming import special_tokens
 from .tokenization import check_tokenizer_fits
 from .training.errors import exit_on_error
+from .training.readers import load_texts
 
 BATCH_SIZE = 1024
 SIF_COEFFICIENT = 1e-3  # a in a / (a + p): the middle of the range that Arora et al. recommend

@@ -21,9 +21,10 @@ from transformers.utils.logging import tqdm
 from .. import __version__
 from ..configuration_wave import WaveConfig
 from ..documentation_corpus import load_documentation_corpus
-from ..files import load_classifier, load_rows, markdown_table, new_folder
+from ..files import load_classifier, markdown_table, new_folder
 from ..modeling_wave import WaveForSequenceClassification
 from ..recipes import find_recipe
+from ..training.readers import read_file
 from ..waves import magnitude
 from . import figures
 from .attribution import integrated_gradients, token_shares, why_not_additive
@@ -147,7 +148,7 @@ def load_splits(file: str | None, seed: int) -> DatasetDict:
     if file is None:
         splits = load_documentation_corpus(seed)
     else:
-        rows = load_rows(file, ["text", "label"]).class_encode_column("label")
+        rows = read_file(file, ["text"], "label").class_encode_column("label")
         held_out = rows.train_test_split(test_size=max(1, len(rows) // 10), seed=seed)
         splits = DatasetDict(train=held_out["train"], validation=held_out["test"])
     number = min(MAX_VALIDATION_ROWS, len(splits["validation"]))
