@@ -5,6 +5,8 @@ import io
 import itertools
 import json
 import logging
+import os
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -337,6 +339,48 @@ class TestUnreadable:
         builtin_open = io.open
         monkeypatch.setattr(io, "open", open_for_a_user)
         self.refuse(find, run_folder, 10)
+
+
+class TestAnyFolder:
+    """Whatever lies in the folder of a run: no file is lost, and the end is a checkpoint, a new start or one line."""
+
+    trainer = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "config.json", STATE_FILE)
+    loop = ("model.safetensors", "optimizer.bin", "scheduler.bin", "random_states_0.pkl", "progress.json")
+    others = ("tokenizer.json", "modeling_wave.py", "training_args.bin", "notes.txt", "notes.bin", "notes.json")
+
+    def fill(self, folder: Path, rng: random.Random) -> None:
+        """Write some files of a checkpoint, of either script or none, and damage some of them."""
+        folder.mkdir()
+        mixed = rng.sample(self.trainer + self.loop + self.others, rng.randrange(9))
+        for name in rng.choice([self.trainer, self.loop, mixed]):
+            if name.endswith(".safetensors"):
+                save_file({"weight": torch.ones(9)}, folder / name)
+            elif name.endswith((".pt", ".pth", ".bin", ".pkl")):
+                torch.save({"state": torch.ones(9)}, folder / name)
+            else:
+                (folder / name).write_text(json.dumps({"global_step": rng.randrange(9)}))
+            if rng.random() < 0.1:
+                damage = rng.choice([Path.unlink, halve, empty, flip_a_bit, lambda file: file.write_text("[]")])
+                damage(folder / name)
+            elif rng.random() < 0.02:
+                (folder / name).unlink()
+                (folder / name).symlink_to(folder / name)
+
+    @pytest.mark.parametrize("seed", range(int(os.environ.get("FUZZ_CASES", 100))))
+    def test_is_safe(self, tmp_path, seed):
+        rng = random.Random(seed)
+        kinds = ["checkpoint-", "step_", "epoch_", "_incomplete-checkpoint-", "notes-"]
+        for kind, number in rng.sample(list(itertools.product(kinds, range(1, 4))), rng.randrange(1, 5)):
+            self.fill(tmp_path / f"{kind}{number}", rng)
+        files = sorted(content(tmp_path).values())
+        name = rng.choice([tmp_path, *sorted(tmp_path.iterdir())])
+        try:
+            found = find_checkpoint(str(name), str(tmp_path), rng.choice([STATE_FILE, "progress.json"]))
+            assert found is None or (Path(found) / "model.safetensors").exists()
+        except SystemExit as end:
+            line = str(end.code)
+            assert "\n" not in line
+        assert sorted(content(tmp_path).values()) == files
 
 
 class TestRotation:
