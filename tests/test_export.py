@@ -23,7 +23,8 @@ onnx = pytest.importorskip("onnx")
 onnx_ir = pytest.importorskip("onnx_ir")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from wave_hf.export import export, load_validation_rows, main, quantize, to_onnx  # noqa: E402
+from wave_hf.export import export, load_validation_rows, main  # noqa: E402
+from wave_hf.onnx_export import quantize, to_onnx  # noqa: E402
 
 FILES = ["SHA256SUMS", "config.json", "model.onnx", "report.json", "tokenizer.json", "tokenizer_config.json"]
 
@@ -57,7 +58,7 @@ def run(program, tmp_path, **inputs):
 @pytest.fixture(scope="module", autouse=True)
 def quick_timing():
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("wave_hf.export.MIN_RUN_TIME", 0.01)
+        monkeypatch.setattr("wave_hf.onnx_export.MIN_RUN_TIME", 0.01)
         yield
 
 

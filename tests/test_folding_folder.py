@@ -8,16 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from builders import TEXTS, save_classifier
+from builders import LABELS, TEXTS, save_classifier, write_rows
 from numpy.testing import assert_allclose, assert_array_equal
 from transformers import AutoTokenizer
 
 from wave_hf import WaveForMaskedLM, WaveForSequenceClassification, WaveModel, folding, train_tokenizer
-from wave_hf.folding import FoldedWave, export_folded, fold
+from wave_hf.export import export
+from wave_hf.folding import FoldedWave, fold
 
 FILES = ["SHA256SUMS", "config.json", "folded_wave.py", "model.safetensors", "tokenizer.json"]
 DTYPES = ["float32", "float16", "int8"]
@@ -240,7 +240,8 @@ class TestWriting:
 
 class TestExport:
     def test_writes_the_report(self, checkpoint, tmp_path):
-        report = export_folded(str(checkpoint), tmp_path / "folded", "int8", TEXTS, np.zeros(len(TEXTS)))
+        rows = write_rows(tmp_path / "rows.csv", text=TEXTS, label=[LABELS[0]] * len(TEXTS))
+        report = export(str(checkpoint), tmp_path / "folded", int8=True, validation_file=rows, format="folded")
         assert json.loads((tmp_path / "folded" / "report.json").read_bytes()) == report
         assert report["rows"] == len(TEXTS)
         assert report["forms"]["folded"].keys() == {"bytes", "max_difference", "label_agreement", "accuracy"}
@@ -256,7 +257,7 @@ class TestExport:
     def test_refusal_leaves_nothing(self, model_class, fields, message, tmp_path):
         save_classifier(tmp_path / "checkpoint", model_class, **fields)
         with pytest.raises(ValueError, match=message):
-            export_folded(str(tmp_path / "checkpoint"), tmp_path / "folded", "float32", TEXTS)
+            export(str(tmp_path / "checkpoint"), tmp_path / "folded", format="folded")
         assert [folder.name for folder in tmp_path.iterdir()] == ["checkpoint"]
 
 
@@ -266,7 +267,8 @@ class TestPageOfTheFormat:
     def test_describes_all_that_is_written(self, tmp_path):
         parts = {"variant_kernel_size": 3, "residual": True, "type_vocab_size": 2}
         save_classifier(tmp_path / "checkpoint", final_norm="pooled", **parts)
-        export_folded(str(tmp_path / "checkpoint"), tmp_path / "folded", "int8", TEXTS)
+        rows = write_rows(tmp_path / "rows.csv", text=TEXTS)
+        export(str(tmp_path / "checkpoint"), tmp_path / "folded", int8=True, validation_file=rows, format="folded")
         tensors = safetensors.numpy.load_file(tmp_path / "folded" / "model.safetensors")
         config = json.loads((tmp_path / "folded" / "config.json").read_bytes())
         files = [file.name for file in (tmp_path / "folded").iterdir()]

@@ -2,6 +2,7 @@
 """Files that commands read and write: classifiers, rows, Markdown tables, and output that is written atomically."""
 
 import errno
+import hashlib
 import logging
 import os
 import shutil
@@ -195,3 +196,10 @@ def naming_full_disk(path: Path) -> Iterator[None]:
         if FULL_DISK in str(error) or (isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < 2**16):
             raise OSError(errno.ENOSPC, FULL_DISK, str(path)) from error
         raise
+
+
+def write_checksums(folder: Path) -> None:
+    """Write SHA256SUMS, the output of `sha256sum` for all files of the folder."""
+    files = sorted(folder.iterdir())
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    (folder / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")

@@ -10,10 +10,10 @@ neither torch nor this package.
 """
 
 import copy
-import hashlib
 import json
 import logging
 import random
+import shutil
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,7 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBas
 
 from . import folded_wave
 from .configuration_wave import WaveConfig
-from .files import load_classifier, new_folder
+from .files import load_classifier, new_folder, write_checksums
 from .folded_wave import FORMAT_VERSION, MODEL_TYPE, Text, TextTokenizer, Tokens
 from .modeling_wave import WaveForSequenceClassification, WaveModel
 
@@ -44,33 +44,30 @@ RANDOM_TEXTS = 5000
 class FoldedWave(folded_wave.FoldedWave):
     """A folded Wave Network that can be saved; all else is as in the file that is saved with it."""
 
-    def save(self, folder: str | Path, report: dict[str, Any] | None = None) -> None:
-        """Write all that is needed to predict; the folder appears when it is complete.
+    def save(self, folder: str | Path) -> None:
+        """Write everything that predicting needs, and checksums, atomically.
 
         Args:
-            folder: Folder to write: a new one, or an empty one.
-            report: What to write to `report.json`, if anything.
+            folder: Output folder, new or empty.
 
         Raises:
             FileExistsError: The folder is not empty.
         """
+        with new_folder(folder) as unfinished:
+            self.write(unfinished)
+            write_checksums(unfinished)
+
+    def write(self, folder: Path) -> None:
+        """Write everything that predicting needs into a folder."""
         config, tokenizer = self.config, self.tokenizer
         weights = self.weights | {"table": self.weights["table"].astype(config["dtype"], copy=False)}
         if tokenizer.compared_versions is not None:
             config = config | {"compared_versions": tokenizer.compared_versions}
             weights["agreeing_characters"] = np.packbits(tokenizer.agreeing_characters)
-        files = {
-            "config.json": to_json(config),
-            "tokenizer.json": tokenizer.json.encode(),
-            "model.safetensors": safetensors.numpy.save(weights),
-            "folded_wave.py": Path(folded_wave.__file__).read_bytes(),
-        }
-        if report is not None:
-            files["report.json"] = to_json(report)
-        with new_folder(folder) as unfinished:
-            for name, content in files.items():
-                (unfinished / name).write_bytes(content)
-            write_checksums(unfinished)
+        (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
+        (folder / "model.safetensors").write_bytes(safetensors.numpy.save(weights))
+        shutil.copyfile(folded_wave.__file__, folder / "folded_wave.py")
 
 
 def fold(
@@ -327,44 +324,19 @@ def random_texts(characters: list[str], words: list[str]) -> list[str]:
 # Agreement
 
 
-def export_folded(
-    model_dir: str, out_dir: str | Path, dtype: TableDtype, texts: list[Text], labels: np.ndarray | None = None
-) -> dict[str, Any]:
-    """Fold a trained model and write it, with a report of how far it is from the checkpoint.
-
-    Args:
-        model_dir: Folder or Hub id of the model and its tokenizer.
-        out_dir: Folder to write: a new one, or an empty one.
-        dtype: See `fold`.
-        texts: Texts or pairs to measure on.
-        labels: The ids of their labels, `(B,)`; `None` if they are not known.
-
-    Returns:
-        What `measure_agreement` returns; it is also written to `report.json`.
-
-    Raises:
-        FileExistsError: `out_dir` is not empty.
-        OSError: A file of the model is missing.
-        ValueError: The network does not fold; see `fold`.
-    """
-    model, tokenizer = load_model(model_dir)
-    folded = fold(model, tokenizer, dtype)
-    report = measure_agreement(folded, model, texts, labels)
-    folded.save(out_dir, report)
-    return report
-
-
 def measure_agreement(
     folded: FoldedWave,
     model: WaveForSequenceClassification | WaveModel,
+    tokenizer: PreTrainedTokenizerBase,
     texts: list[Text],
     labels: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Compare a folded model with the model in eval mode that it was made of.
+    """Compare a folded model with its original in evaluation mode.
 
     Args:
         folded: The folded model.
         model: Its original.
+        tokenizer: The tokenizer of the original.
         texts: Texts or pairs to measure on.
         labels: The ids of their labels, `(B,)`; `None` if they are not known.
 
@@ -374,7 +346,8 @@ def measure_agreement(
         the share of rows or labels on which both agree, `label_agreement` (not for regression), and the `accuracy` if
         labels are known.
     """
-    expected = compute_outputs(model, folded.tokenizer.encode(texts))
+    tokens = TextTokenizer(standalone_tokenizer(tokenizer).to_str()).encode(texts)
+    expected = compute_outputs(model, tokens)
     found = folded.logits(texts) if folded.config["id2label"] else folded.encode(texts)
     tensors: dict[str, Any] = {"checkpoint": model.state_dict(), "folded": folded.weights}
     forms: dict[str, dict[str, float]] = {}
@@ -402,18 +375,3 @@ def compute_outputs(model: WaveForSequenceClassification | WaveModel, tokens: To
         output: Any = model(**{name: torch.from_numpy(row.astype(np.int64))[None] for name, row in inputs.items()})
         outputs.append(output.logits if isinstance(model, WaveForSequenceClassification) else output.pooler_output)
     return torch.cat(outputs).numpy()
-
-
-# Files
-
-
-def to_json(content: dict[str, Any]) -> bytes:
-    """Return the content of a json file."""
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def write_checksums(folder: Path) -> None:
-    """Write SHA256SUMS, as `sha256sum` does for all files of the folder."""
-    files = sorted(folder.iterdir())
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-    (folder / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
