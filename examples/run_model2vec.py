@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""model2vec's classifier, a small head on pre-trained static vectors of tokens, on the rows of run_glue.py.
+"""Train and evaluate a baseline, model2vec's classifier on pre-trained static vectors, on the rows of run_glue.py.
 
-    python examples/run_model2vec.py --model_name_or_path MODEL --train_file TRAIN.csv --validation_file VALIDATION.csv
+    python run_model2vec.py --model_name_or_path MODEL --train_file TRAIN.csv --validation_file VALIDATION.csv
 
-`pip install -e '.[baselines]'` installs it; MODEL is a folder, or an id on the Hub as minishlab/potion-base-8M.
+MODEL is a folder or a Hub id, such as minishlab/potion-base-8M. `pip install 'wave-hf[baselines]'` installs model2vec.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,14 @@ import numpy as np
 from datasets import Dataset
 from model2vec.train import StaticModelForClassification
 
-from wave_hf.training.baselines import BaselineArguments, Predict, check_classes, labels, run_baseline, whole_texts
+from wave_hf.training.baselines import (
+    BaselineArguments,
+    Predict,
+    check_single_label,
+    encode_labels,
+    join_sides,
+    run_baseline,
+)
 from wave_hf.training.errors import exit_on_error
 from wave_hf.training.tasks import Task
 
@@ -22,22 +29,24 @@ from wave_hf.training.tasks import Task
 class Model2VecArguments(BaselineArguments):
     """The rows, and the static vectors."""
 
-    model_name_or_path: str = field(default="minishlab/potion-base-8M", metadata={"help": "Folder or Hub id."})
-
-
-def fit(args: Model2VecArguments, rows: Dataset, task: Task) -> tuple[Predict, int]:
-    """Return how to predict, and the number of parameters, the vectors included: they are trained, too."""
-    check_classes(task)
-    with exit_on_error(f"Model {args.model_name_or_path}"):
-        model = StaticModelForClassification.from_pretrained(args.model_name_or_path)
-    model.fit(whole_texts(rows), labels(rows, task).tolist())
-    parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    return lambda rows: np.array([int(label) for label in model.predict(whole_texts(rows))]), parameters
+    model_name_or_path: str = field(
+        default="minishlab/potion-base-8M", metadata={"help": "Static vectors: a folder or a Hub id."}
+    )
 
 
 def main() -> None:
     """Fit, evaluate and print the result as json."""
     run_baseline(Model2VecArguments, fit)
+
+
+def fit(args: Model2VecArguments, rows: Dataset, task: Task) -> tuple[Predict, int]:
+    """Return a function that predicts, and the number of parameters, including the vectors, which are trained."""
+    check_single_label(task)
+    with exit_on_error(f"Model {args.model_name_or_path}"):
+        model = StaticModelForClassification.from_pretrained(args.model_name_or_path)
+    model.fit(join_sides(rows), encode_labels(rows, task).tolist())
+    parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return lambda rows: np.array([int(label) for label in model.predict(join_sides(rows))]), parameters
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 #!/usr/bin/env python
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""Train and evaluate a model that chooses which of four endings goes on with a text.
+"""Train and evaluate a model that chooses which of four endings continues a text.
 
 The flow and the options are those of transformers' example of the same name, and so are the columns: `sent1`, `sent2`
-(how each ending begins), `ending0` to `ending3` and `label` (the number of the right one). In addition a model may
-start from scratch, and without data it learns which sentence goes on with a documentation string:
+(the start of each ending), `ending0` to `ending3` and `label` (the number of the right ending). In addition a model
+may start from scratch:
 
-    python examples/run_swag.py --config_name wave-encoder --train_file FILE --do_train --do_eval --output_dir DIR
+    python run_swag.py --config_name wave-encoder --train_file FILE --do_train --do_eval --output_dir DIR
+
+Without data it learns which sentence follows the first one of a documentation string.
 """
 
 from itertools import chain
@@ -18,15 +20,20 @@ from transformers import (
     AutoModelForMultipleChoice,
     DataCollatorForMultipleChoice,
     EvalPrediction,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
-    TrainingArguments,
 )
 
 from wave_hf.documentation_tasks import load_next_sentences
-from wave_hf.training.arguments import DataArguments, ModelArguments
+from wave_hf.training.arguments import DataArguments
 from wave_hf.training.checkpoints import find_trainer_checkpoint
-from wave_hf.training.data import check_columns, hold_out_and_limit, length_options, load_raw_datasets, select_splits
+from wave_hf.training.data import (
+    check_columns,
+    hold_out_and_limit,
+    length_options,
+    load_raw_datasets,
+    map_options,
+    select_splits,
+)
 from wave_hf.training.errors import exit_all_ranks
 from wave_hf.training.hub import create_repository, publish
 from wave_hf.training.loading import load_config, load_model_and_tokenizer
@@ -38,34 +45,34 @@ TEXTS = ["sent1", "sent2", *ENDINGS]
 
 
 def main() -> None:
-    """Do what the command line asks for."""
+    """Run the steps in order."""
+    # Every process checks its input and exits with the others if one of them finds a mistake.
     with exit_all_ranks():
         model_args, data_args, training_args = setup_run(DataArguments)
-        model, tokenizer, splits = build(model_args, data_args, training_args)
+        needed = needed_splits(training_args)
+
+        # Rows of texts and the number of the right ending, with validation rows held out if there are none.
+        config = load_config(model_args)
+        raw = load_raw_datasets(model_args, data_args, load_next_sentences)
+        raw = select_splits(raw, {split: split for split in ("train", "validation")}, needed, "label")
+        read = {split: read_rows(of_split, split) for split, of_split in raw.items()}
+        rows = hold_out_and_limit(read, data_args, needed, training_args.seed)
+
+        # A new tokenizer is trained on the training texts.
+        texts = chain(*(rows["train"][name] for name in TEXTS)) if "train" in rows else ()
+        checkpoint = find_trainer_checkpoint(training_args)
+        model, tokenizer = load_model_and_tokenizer(
+            model_args, config, texts, training_args.seed, checkpoint, AutoModelForMultipleChoice
+        )
+        # Four pairs of texts for each row.
+        options = length_options(tokenizer, model.config, data_args)
+        splits = {split: tokenize(of_split, tokenizer, options, data_args) for split, of_split in rows.items()}
         create_repository(training_args)
+
     collator = DataCollatorForMultipleChoice(tokenizer)
-    trainer = make_trainer(training_args, model, tokenizer, splits, score, data_collator=collator)
+    trainer = make_trainer(training_args, model, tokenizer, splits, compute_metrics, data_collator=collator)
     train_and_evaluate(trainer, splits)
     publish(trainer, model_args, data_args, "multiple-choice")
-
-
-def build(
-    model_args: ModelArguments, data_args: DataArguments, training_args: TrainingArguments
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Dataset]]:
-    """Return the model, its tokenizer and the rows as token ids."""
-    needed = needed_splits(training_args)
-    config = load_config(model_args)
-    raw = load_raw_datasets(model_args, data_args, load_next_sentences)
-    raw = select_splits(raw, {split: split for split in ("train", "validation")}, needed, "label")
-    read = {split: read_rows(rows, split) for split, rows in raw.items()}
-    splits = hold_out_and_limit(read, data_args, needed, training_args.seed)
-    texts = chain(*(splits["train"][name] for name in TEXTS)) if "train" in splits else ()
-    checkpoint = find_trainer_checkpoint(training_args)
-    model, tokenizer = load_model_and_tokenizer(
-        model_args, config, texts, training_args.seed, checkpoint, AutoModelForMultipleChoice
-    )
-    splits = {split: tokenize(rows, tokenizer, model, data_args) for split, rows in splits.items()}
-    return model, tokenizer, splits
 
 
 def read_rows(rows: Dataset, split: str) -> Dataset:
@@ -75,10 +82,14 @@ def read_rows(rows: Dataset, split: str) -> Dataset:
     feature = rows.features["label"]
 
     def read(row: dict[str, Any], index: int) -> dict[str, Any]:
-        label = feature.int2str(row["label"]) if isinstance(feature, ClassLabel) else str(row["label"])
+        is_class = isinstance(feature, ClassLabel) and row["label"] in range(len(feature.names))
+        label = feature.int2str(row["label"]) if is_class else str(row["label"])
         if label not in names:
             raise SystemExit(f"Row {index} of the {split} data has the label {label}, but should have 0 to 3")
-        return {**{name: row[name] or "" for name in TEXTS}, "label": int(label)}
+        for name in TEXTS:
+            if isinstance(row[name], list | dict):
+                raise SystemExit(f"Row {index} of the {split} data has the {name} {row[name]}, but should have a text")
+        return {**{name: "" if row[name] is None else str(row[name]) for name in TEXTS}, "label": int(label)}
 
     features = Features({**dict.fromkeys(TEXTS, Value("string")), "label": Value("int64")})
     options = {"with_indices": True, "remove_columns": rows.column_names, "features": features}
@@ -86,10 +97,9 @@ def read_rows(rows: Dataset, split: str) -> Dataset:
 
 
 def tokenize(
-    rows: Dataset, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, data_args: DataArguments
+    rows: Dataset, tokenizer: PreTrainedTokenizerBase, options: dict[str, Any], data_args: DataArguments
 ) -> Dataset:
-    """Turn each row into the token ids of four pairs of texts."""
-    options = length_options(tokenizer, model.config, data_args)
+    """Turn each row into the token ids of four pairs: `sent1`, and `sent2` with each of the endings."""
     count = len(ENDINGS)
 
     def encode(batch: dict[str, list]) -> dict[str, list]:
@@ -104,19 +114,13 @@ def tokenize(
         choices = {name: [ids[i : i + count] for i in range(0, len(ids), count)] for name, ids in encoded.items()}
         return {**choices, "labels": batch["label"]}
 
-    return rows.map(
-        encode,
-        batched=True,
-        num_proc=data_args.preprocessing_num_workers,
-        remove_columns=rows.column_names,
-        load_from_cache_file=not data_args.overwrite_cache,
-        desc="Tokenizing",
-    )
+    return rows.map(encode, **map_options(rows, data_args))
 
 
-def score(output: EvalPrediction) -> dict[str, float]:
-    """Return the share of right choices."""
-    return {"accuracy": float(accuracy_score(output.label_ids, output.predictions.argmax(axis=-1)))}  # type: ignore[union-attr]
+def compute_metrics(output: EvalPrediction) -> dict[str, float]:
+    """Return the accuracy."""
+    logits: Any = output.predictions
+    return {"accuracy": float(accuracy_score(output.label_ids, logits.argmax(axis=-1)))}
 
 
 if __name__ == "__main__":

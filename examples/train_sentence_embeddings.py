@@ -1,12 +1,12 @@
 #!/usr/bin/env python
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""Train vectors of sentences by pairs that belong together, with sentence-transformers.
+"""Train sentence embeddings on pairs of sentences that belong together, with sentence-transformers.
 
-The training rows are pairs, `sentence1` and `sentence2`; each first sentence of a batch has to find its second one.
-The validation rows have a `label` besides, the similarity that people gave them, as STS-B. Without a training file,
-sentences that follow each other in documentation are the pairs:
+The training rows are pairs, `sentence1` and `sentence2`: among all second sentences of a batch, the model learns to
+find the one that belongs to the first. The validation rows also have a `label`, the similarity that people gave the
+pair, as in STS-B. Without a training file, the pairs are sentences that follow each other in documentation:
 
-    python examples/train_sentence_embeddings.py --validation_file STSB.csv --do_train --do_eval --output_dir DIR
+    python train_sentence_embeddings.py --validation_file STSB.csv --do_train --do_eval --output_dir DIR
 
 `SentenceTransformer(DIR, processor_kwargs={"model_max_length": 128})` then loads the model.
 """
@@ -15,7 +15,7 @@ from itertools import chain
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Features, Value
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -23,11 +23,12 @@ from sentence_transformers import (
 )
 from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-from transformers import AutoModel
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from wave_hf.documentation_tasks import load_sentence_pairs
-from wave_hf.training.arguments import DataArguments, ModelArguments
+from wave_hf.training.arguments import DataArguments
 from wave_hf.training.data import check_columns, hold_out_and_limit, load_raw_datasets
+from wave_hf.training.errors import exit_on_error
 from wave_hf.training.loading import load_config, load_model_and_tokenizer
 from wave_hf.training.setup import needed_splits, setup_run
 from wave_hf.training.trainer import report, run_facts
@@ -36,18 +37,28 @@ PAIR = ["sentence1", "sentence2"]
 
 
 def main() -> None:
-    """Do what the command line asks for."""
+    """Run the steps in order."""
     model_args, data_args, args = setup_run(DataArguments, SentenceTransformerTrainingArguments)
-    splits = read_pairs(model_args, data_args, args)
-    model = load_encoder(model_args, data_args, args, splits)
-    trainer = SentenceTransformerTrainer(
-        model=model,
-        args=args,
-        train_dataset=splits["train"].select_columns(PAIR) if "train" in splits else None,
-        loss=MultipleNegativesRankingLoss(model),
+    needed = needed_splits(args)
+
+    # Pairs to train on, and pairs with a label to evaluate on.
+    is_named = data_args.dataset_name or data_args.files
+    raw = load_raw_datasets(model_args, data_args) if is_named else DatasetDict()
+    if "train" in needed - raw.keys():
+        raw["train"] = load_sentence_pairs()["train"]
+    read = {split: read_pairs(raw, split) for split in sorted(needed)}
+    splits = hold_out_and_limit(read, data_args, needed, args.seed)
+
+    # The mean of the network's hidden states; a new tokenizer is trained on the training texts.
+    texts = chain(*(splits["train"][name] for name in PAIR)) if "train" in splits else ()
+    network, tokenizer = load_model_and_tokenizer(
+        model_args, load_config(model_args), texts, args.seed, args.resume_from_checkpoint, AutoModel
     )
-    network: Any = model[0]
-    facts = run_facts(network.auto_model, args.world_size, args.seed)
+    encoder = make_encoder(network, tokenizer, data_args.max_seq_length, use_cpu=args.use_cpu)
+
+    facts = run_facts(network, args.world_size, args.seed)
+    loss = MultipleNegativesRankingLoss(encoder)
+    trainer = SentenceTransformerTrainer(model=encoder, args=args, train_dataset=splits.get("train"), loss=loss)
     if args.do_train:
         metrics = trainer.train(resume_from_checkpoint=args.resume_from_checkpoint).metrics
         trainer.save_model()
@@ -57,43 +68,38 @@ def main() -> None:
         rows = splits["validation"]
         first, second, scores = (rows[name][:] for name in (*PAIR, "label"))
         evaluate = EmbeddingSimilarityEvaluator(first, second, scores, write_csv=False)
-        metrics = {f"eval_{name}": value for name, value in evaluate(model).items()}
+        metrics = {f"eval_{name}": value for name, value in evaluate(encoder).items()}
         report(trainer, "eval", metrics | facts | {"eval_samples": len(rows)})
 
 
-def read_pairs(
-    model_args: ModelArguments, data_args: DataArguments, args: SentenceTransformerTrainingArguments
-) -> dict[str, Dataset]:
-    """Return the pairs to train on, and those to evaluate on with a label."""
-    needed = needed_splits(args)
-    is_named = data_args.dataset_name or data_args.files
-    raw = load_raw_datasets(model_args, data_args) if is_named else DatasetDict()
-    if "train" in needed - raw.keys():
-        raw["train"] = load_sentence_pairs()["train"]
-    for split in sorted(needed):
-        if split not in raw:
-            raise SystemExit(f"This run needs {split} data: pass --{split}_file")
-        check_columns(split, [*PAIR, "label"] if split == "validation" else PAIR, raw[split].column_names)
-    return hold_out_and_limit(raw, data_args, needed, args.seed)
+def read_pairs(raw: DatasetDict, split: str) -> Dataset:
+    """Reduce the rows of a split to pairs and, in validation rows, the label of each."""
+    if split not in raw:
+        raise SystemExit(f"This run needs {split} data: pass --{split}_file")
+    rows = raw[split]
+    features = Features(dict.fromkeys(PAIR, Value("string")))
+    if split == "validation":
+        features["label"] = Value("float64")
+    check_columns(split, features, rows.column_names)
+
+    def read(row: dict[str, Any]) -> dict[str, Any]:
+        pair = {name: "" if row[name] is None else str(row[name]) for name in PAIR}
+        return {**pair, "label": float(row["label"])} if "label" in features else pair
+
+    with exit_on_error(f"The {split} data"):
+        return rows.map(read, remove_columns=rows.column_names, features=features, desc=f"Reading {split} rows")
 
 
-def load_encoder(
-    model_args: ModelArguments,
-    data_args: DataArguments,
-    args: SentenceTransformerTrainingArguments,
-    splits: dict[str, Dataset],
+def make_encoder(
+    network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int, use_cpu: bool
 ) -> SentenceTransformer:
-    """Return the checkpoint or a new network as what sentence-transformers makes of it: the mean over its tokens."""
-    texts = chain(*(splits["train"][name] for name in PAIR)) if "train" in splits else ()
-    model, tokenizer = load_model_and_tokenizer(
-        model_args, load_config(model_args), texts, args.seed, args.resume_from_checkpoint, AutoModel
-    )
+    """Return the network as a SentenceTransformer, which averages the hidden states of all tokens."""
     with TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
+        network.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        # The library takes the limit of the config as a number, and a Wave Network has none.
-        options: dict[str, Any] = {"processor_kwargs": {"model_max_length": data_args.max_seq_length}}
-        return SentenceTransformer(folder, device="cpu" if args.use_cpu else None, **options)
+        # The library expects a maximum length, which the config of a Wave Network does not have.
+        options: dict[str, Any] = {"processor_kwargs": {"model_max_length": max_length}}
+        return SentenceTransformer(folder, device="cpu" if use_cpu else None, **options)
 
 
 if __name__ == "__main__":

@@ -339,7 +339,7 @@ class TestCheckpoint:
 
 
 @pytest.mark.slow
-def test_without_data_and_config_the_default_recipe_learns_the_embedded_corpus(tmp_path):
+def test_without_data_and_config_the_default_recipe_learns_the_documentation_corpus(tmp_path):
     out = tmp_path / "out"
     limits = ["--max_train_samples", "2000", "--max_eval_samples", "200", "--max_steps", "150"]
     subprocess.run([sys.executable, SCRIPT, "--do_train", "--do_eval", "--output_dir", out, *limits], check=True)

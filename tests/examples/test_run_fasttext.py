@@ -28,5 +28,5 @@ def test_a_text_is_no_label_whatever_it_says(rows, write, command_line, capsys):
 def test_refuses_numbers(write, command_line):
     file = write("rows.csv", [{"text": "soup", "label": 0.5}, {"text": "rain", "label": 1.5}])
     command_line(train_file=file, validation_file=file)
-    with pytest.raises(SystemExit, match="one label, but the rows are of regression"):
+    with pytest.raises(SystemExit, match="one label per row, but the task is regression"):
         run_fasttext.main()

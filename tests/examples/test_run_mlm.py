@@ -1,6 +1,5 @@
 """Tests of `examples/run_mlm.py`, from outside: what it reads, writes and refuses."""
 
-import json
 import math
 from pathlib import Path
 
@@ -8,9 +7,12 @@ import numpy as np
 import pytest
 import run_classification
 import torch
-from run_mlm import main, score  # noqa: F401 (the fixture `run` calls main)
+from outputs import assert_equal_weights, results
+from run_mlm import main  # noqa: F401 (the fixture `run` calls it)
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, EvalPrediction, pipeline
+
+from wave_hf.training.masked_lm import score_masked_tokens
 
 KERNEL = ("--config_overrides", "local_kernel_size=5,residual=true,hidden_dropout_prob=0")
 
@@ -21,10 +23,6 @@ def text_file(tmp_path, rows):
     file = tmp_path / "texts.txt"
     file.write_text("".join(f"{row['text']}\n\n" for row in rows))
     return str(file)
-
-
-def results(folder):
-    return json.loads((folder / "all_results.json").read_text())
 
 
 def test_masked_words_are_learnt(run, text_file):
@@ -77,7 +75,7 @@ def test_resumed_run_ends_as_the_uninterrupted_one(run, train_file):
     options = ("--train_file", train_file, "--do_train", "--line_by_line", "--num_train_epochs", 2, "--save_steps", 4)
     whole = run(*options, output="whole")
     resumed = run(*options, "--resume_from_checkpoint", whole / "checkpoint-8", output="resumed")
-    torch.testing.assert_close(load_file(resumed / "model.safetensors"), load_file(whole / "model.safetensors"))
+    assert_equal_weights(resumed, whole)
 
 
 def test_classifier_starts_with_the_body_and_the_tokenizer(run, train_file, tmp_path, command_line):
@@ -92,11 +90,26 @@ def test_classifier_starts_with_the_body_and_the_tokenizer(run, train_file, tmp_
     assert (tmp_path / "classifier" / "tokenizer.json").read_text() == (out / "tokenizer.json").read_text()
 
 
+def test_perplexity_beyond_a_float_is_infinite(run, train_file):
+    overrides = ("--config_overrides", "initializer_range=1000.0")
+    out = run("--train_file", train_file, "--do_train", "--do_eval", "--max_steps", 1, *overrides)
+    assert 709 < results(out)["eval_loss"] < math.inf
+    assert results(out)["perplexity"] == math.inf
+
+
+def test_models_that_return_hidden_states_are_evaluated(run, train_file):
+    overrides = ("--config_overrides", "output_hidden_states=true")
+    out = run("--train_file", train_file, "--do_train", "--do_eval", "--max_steps", 1, *overrides)
+    assert "eval_accuracy" in results(out)
+
+
 def test_accuracy_of_each_kind_of_place():
     labels = np.array([[-100, 7, 8, 9, 9]])
     inputs = np.array([[5, 4, 8, 3, 4]])  # 4 is the mask
     predictions = np.array([[5, 7, 8, 3, 3]])
-    scores = score(EvalPrediction(predictions=predictions, label_ids=labels, inputs=inputs), mask_token_id=4)
+    scores = score_masked_tokens(
+        EvalPrediction(predictions=predictions, label_ids=labels, inputs=inputs), mask_token_id=4
+    )
     assert scores == {"accuracy": 0.5, "accuracy_masked": 0.5, "accuracy_kept": 1, "accuracy_random": 0}
 
 
@@ -110,6 +123,11 @@ class TestWrongInput:
 
     def test_no_text(self, refused, write):
         assert "text" in refused("--train_file", write("empty.csv", [{"text": " "}]), "--do_train", "--line_by_line")
+
+    @pytest.mark.parametrize("share", [15, 0, -0.1])
+    def test_impossible_share_of_masked_tokens(self, refused, train_file, share):
+        message = refused("--train_file", train_file, "--do_train", "--mlm_probability", share)
+        assert f"--mlm_probability is {float(share)}, but should be above 0 and at most 1" in message
 
     def test_column_that_does_not_exist(self, refused, train_file):
         assert "no column body" in refused("--train_file", train_file, "--do_train", "--text_column_name", "body")

@@ -1,12 +1,10 @@
 """Tests of `examples/run_ner.py`, from outside: what it reads, writes and refuses."""
 
 import itertools
-import json
 
 import pytest
-import torch
-from run_ner import first_pieces, main  # noqa: F401 (the fixture `run` calls main)
-from safetensors.torch import load_file
+from outputs import assert_equal_weights, results
+from run_ner import main  # noqa: F401 (the fixture `run` calls it)
 from transformers import AutoConfig, pipeline
 
 TRAIN = ("--do_train", "--num_train_epochs", 15)
@@ -30,10 +28,6 @@ def tagged():
 @pytest.fixture
 def train_file(write, tagged):
     return write("train.json", tagged)
-
-
-def results(folder):
-    return json.loads((folder / "all_results.json").read_text())
 
 
 def predictions(folder):
@@ -71,9 +65,45 @@ def test_tags_of_words_have_an_accuracy_alone(run, write, tagged):
     assert "eval_f1" not in results(out)
 
 
-def test_words_that_are_cut_off_have_no_prediction(run, train_file):
-    out = run("--train_file", train_file, "--test_file", train_file, *TRAIN, "--do_predict", "--max_seq_length", 4)
-    assert {len(tags) for tags in predictions(out)} <= {1, 2}
+def test_every_word_has_a_tag(run, train_file, tagged, write, caplog):
+    """Also words that the tokenizer drops, and words beyond the maximum length."""
+    dropped = ["\u200b", "\x07", " ", ""]
+    rows = [{"tokens": row["tokens"][:1] + dropped[:i] + row["tokens"][1:]} for i, row in enumerate(tagged)]
+    test_file = write("test.json", rows)
+    out = run("--train_file", train_file, "--test_file", test_file, *TRAIN, "--do_predict")
+    expected = [row["ner_tags"][:1] + ["O"] * len(dropped[:i]) + row["ner_tags"][1:] for i, row in enumerate(tagged)]
+    assert predictions(out) == expected
+    caplog.clear()
+    # [CLS], two tokens, [SEP]
+    options = ("--test_file", train_file, "--do_predict", "--max_seq_length", 4)
+    short = run("--model_name_or_path", out, *options, output="short", new=False)
+    assert [len(tags) for tags in predictions(short)] == [len(row["tokens"]) for row in tagged]
+    assert all(tag == "O" for tags in predictions(short) for tag in tags[2:])
+    assert "words get the tag O without a prediction" in caplog.text
+
+
+def test_words_without_a_prediction_have_the_most_frequent_tag_if_there_is_no_o(run, write, tagged):
+    kinds = [{"tokens": row["tokens"], "pos_tags": ["NOUN"] * len(row["tokens"])} for row in tagged]
+    kinds[0]["pos_tags"][0] = "VERB"
+    file = write("kinds.json", kinds)
+    test_file = write("test.json", [{"tokens": ["Anna", "", "slept"]}])
+    options = ("--task_name", "pos", "--do_train", "--do_predict", "--num_train_epochs", 3)
+    out = run("--train_file", file, "--test_file", test_file, *options)
+    assert predictions(out) == [["NOUN"] * 3]
+
+
+def test_tags_of_rows_to_predict_are_ignored(run, write, tagged, train_file):
+    test_file = write("test.json", [{"tokens": ["Anna", "slept"], "ner_tags": ["?"]}])
+    out = run("--train_file", train_file, "--test_file", test_file, "--do_train", "--do_predict", "--max_steps", 1)
+    assert len(predictions(out)[0]) == 2
+
+
+def test_models_that_return_hidden_states_are_evaluated(run, train_file):
+    files = ("--train_file", train_file, "--validation_file", train_file, "--test_file", train_file)
+    overrides = ("--config_overrides", "output_hidden_states=true")
+    out = run(*files, "--do_train", "--do_eval", "--do_predict", "--max_steps", 1, *overrides)
+    assert "eval_f1" in results(out)
+    assert (out / "predictions.txt").exists()
 
 
 def test_rows_without_words_are_read(run, write, tagged):
@@ -85,7 +115,7 @@ def test_resumed_run_ends_as_the_uninterrupted_one(run, train_file):
     options = ("--train_file", train_file, "--do_train", "--num_train_epochs", 2, "--save_steps", 4)
     whole = run(*options, output="whole")
     resumed = run(*options, "--resume_from_checkpoint", whole / "checkpoint-8", output="resumed")
-    torch.testing.assert_close(load_file(resumed / "model.safetensors"), load_file(whole / "model.safetensors"))
+    assert_equal_weights(resumed, whole)
 
 
 class TestWrongInput:
@@ -100,11 +130,21 @@ class TestWrongInput:
     def test_no_column_of_tags(self, refused, train_file):
         assert "no column pos" in refused("--train_file", train_file, "--do_train", "--label_column_name", "pos")
 
+    def test_no_tags_at_all(self, refused, write):
+        file = write("words.json", [{"tokens": ["a"]}])
+        assert "no column of tags" in refused("--train_file", file, "--do_train")
+
+    def test_one_tag(self, refused, write):
+        file = write("words.json", [{"tokens": ["a"], "ner_tags": ["O"]}])
+        assert "two labels" in refused("--train_file", file, "--do_train")
+
+    def test_missing_tag(self, refused, write):
+        file = write(
+            "words.json", [{"tokens": ["a", "b"], "ner_tags": ["O", "B-X"]}, {"tokens": ["a"], "ner_tags": [None]}]
+        )
+        assert "Row 1 of the train data has the tag None" in refused("--train_file", file, "--do_train")
+
     def test_tag_that_training_lacks(self, refused, write, train_file):
         file = write("other.json", [{"tokens": ["a"], "ner_tags": ["B-ORG"]}])
         message = refused("--train_file", train_file, "--validation_file", file, "--do_train", "--do_eval")
         assert "B-ORG" in message
-
-
-def test_first_pieces():
-    assert first_pieces([None, 0, 0, 1, None]) == [1, 3]

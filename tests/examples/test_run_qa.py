@@ -3,9 +3,8 @@
 import json
 
 import pytest
-import torch
+from outputs import assert_equal_weights, results
 from run_qa import main  # noqa: F401 (the fixture `run` calls it)
-from safetensors.torch import load_file
 
 COLORS = ["red", "green", "blue", "very dark grey"]
 RECIPE = ("--config_overrides", "local_kernel_size=5,residual=true,hidden_dropout_prob=0")
@@ -30,10 +29,6 @@ def questions():
 @pytest.fixture
 def train_file(write, questions):
     return write("train.json", questions)
-
-
-def results(folder):
-    return json.loads((folder / "all_results.json").read_text())
 
 
 def test_answers_are_learnt_and_written(run, train_file, questions, write):
@@ -74,11 +69,27 @@ def test_questions_without_an_answer(run, write, questions):
     assert results(out)["eval_exact_match"] > 90
 
 
+def test_nested_questions_are_predicted(run, train_file, tmp_path, questions):
+    qas = [{"context": row["context"], "qas": [{"id": row["id"], "question": row["question"]}]} for row in questions]
+    (tmp_path / "test.json").write_text(json.dumps({"version": "1.1", "data": [{"paragraphs": qas}]}))
+    options = ("--test_file", tmp_path / "test.json", "--do_train", "--do_predict", "--max_steps", 1)
+    out = run("--train_file", train_file, *options)
+    assert list(json.loads((out / "predict_predictions.json").read_text())) == [row["id"] for row in questions]
+
+
+def test_models_that_return_hidden_states_are_evaluated(run, train_file):
+    files = ("--train_file", train_file, "--validation_file", train_file, "--test_file", train_file)
+    overrides = ("--config_overrides", "output_hidden_states=true")
+    out = run(*files, "--do_train", "--do_eval", "--do_predict", "--max_steps", 1, *overrides)
+    assert "eval_f1" in results(out)
+    assert (out / "predict_predictions.json").exists()
+
+
 def test_resumed_run_ends_as_the_uninterrupted_one(run, train_file):
     options = ("--train_file", train_file, "--do_train", "--num_train_epochs", 2, "--save_steps", 4)
     whole = run(*options, output="whole")
     resumed = run(*options, "--resume_from_checkpoint", whole / "checkpoint-8", output="resumed")
-    torch.testing.assert_close(load_file(resumed / "model.safetensors"), load_file(whole / "model.safetensors"))
+    assert_equal_weights(resumed, whole)
 
 
 class TestWrongInput:
@@ -87,6 +98,46 @@ class TestWrongInput:
         message = refused("--train_file", write("odd.json", questions), "--do_train")
         assert questions[3]["id"] in message
         assert "very dark grey" in message
+
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            None,
+            "red",
+            {"text": "red", "answer_start": 12},
+            {"text": ["red"], "answer_start": ["12"]},
+            {"text": ["red"], "answer_start": []},
+            {"text": ["red"]},
+            ["red"],
+        ],
+    )
+    def test_answers_of_another_form(self, refused, write, questions, answers):
+        message = refused("--train_file", write("odd.json", [questions[0] | {"answers": answers}] * 2), "--do_train")
+        assert f"Row {questions[0]['id']} of the train data has the answers" in message
+        assert '{"text": ["..."], "answer_start": [0]}' in message
+
+    @pytest.mark.parametrize("data", ["none", ["none"], [{"paragraphs": [{"context": "It rained."}]}]])
+    def test_nested_rows_of_another_form(self, refused, tmp_path, data):
+        (tmp_path / "odd.json").write_text(json.dumps({"version": "1.1", "data": data}))
+        message = refused("--train_file", tmp_path / "odd.json", "--do_train")
+        assert "Question 0 of the train data cannot be read" in message
+        assert '"context": "..."' in message
+
+    def test_an_answer_counted_from_the_end(self, refused, write, questions):
+        questions[3]["answers"]["answer_start"][0] -= len(questions[3]["context"])
+        assert "does not stand at character" in refused("--train_file", write("odd.json", questions), "--do_train")
+
+    def test_a_question_that_is_no_text(self, refused, write, questions):
+        file = write("odd.json", [questions[0] | {"question": ["Which", "color?"]}])
+        assert f"Row {questions[0]['id']} of the train data has the question" in refused(
+            "--train_file", file, "--do_train"
+        )
+
+    @pytest.mark.parametrize("option", [("--max_answer_length", 0), ("--n_best_size", 0), ("--doc_stride", -1)])
+    def test_impossible_sizes(self, refused, train_file, option):
+        assert f"{option[0]} is {option[1]}, but should be" in refused(
+            "--train_file", train_file, "--do_train", *option
+        )
 
     def test_two_rows_of_one_id(self, refused, write, questions):
         assert "same id" in refused("--train_file", write("odd.json", [*questions, questions[0]]), "--do_train")

@@ -1,11 +1,8 @@
 """Tests of `examples/run_swag.py`, from outside: what it reads, writes and refuses."""
 
-import json
-
 import pytest
-import torch
+from outputs import assert_equal_weights, results
 from run_swag import main  # noqa: F401 (the fixture `run` calls it)
-from safetensors.torch import load_file
 from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
 
@@ -31,10 +28,6 @@ def train_file(write, choices):
     return write("train.csv", choices)
 
 
-def results(folder):
-    return json.loads((folder / "all_results.json").read_text())
-
-
 def test_right_endings_are_learnt(run, train_file):
     out = run(
         "--train_file", train_file, "--validation_file", train_file, "--do_train", "--do_eval", "--num_train_epochs", 5
@@ -53,11 +46,17 @@ def test_files(run, train_file):
     assert results(out).items() >= {"train_samples": 45, "eval_samples": 3}.items()
 
 
+def test_models_that_return_hidden_states_are_evaluated(run, train_file):
+    overrides = ("--config_overrides", "output_hidden_states=true")
+    out = run("--train_file", train_file, "--do_train", "--do_eval", "--max_steps", 1, *overrides)
+    assert "eval_accuracy" in results(out)
+
+
 def test_resumed_run_ends_as_the_uninterrupted_one(run, train_file):
     options = ("--train_file", train_file, "--do_train", "--num_train_epochs", 2, "--save_steps", 4)
     whole = run(*options, output="whole")
     resumed = run(*options, "--resume_from_checkpoint", whole / "checkpoint-8", output="resumed")
-    torch.testing.assert_close(load_file(resumed / "model.safetensors"), load_file(whole / "model.safetensors"))
+    assert_equal_weights(resumed, whole)
 
 
 def test_label_that_is_no_ending(refused, write, choices):

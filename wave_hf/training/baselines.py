@@ -1,5 +1,5 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""Baselines that are no neural networks: fitted to, and scored on, the rows of `run_glue.py`."""
+"""Baselines: classifiers that are no neural networks, trained and evaluated on the rows of `run_glue.py`."""
 
 import json
 import logging
@@ -20,13 +20,13 @@ from .glue import GlueArguments, load_glue
 from .rows import text_columns
 from .tasks import Task
 
-# Maps rows to class ids, or numbers, `(N,)`.
+# Maps rows to class ids or values, `(N,)`.
 Predict = Callable[[Dataset], np.ndarray]
 
 
 @dataclass
 class BaselineArguments(GlueArguments):
-    """The rows, and where the result goes."""
+    """The rows, and the folder for the result."""
 
     output_dir: str | None = field(default=None, metadata={"help": "Folder for all_results.json."})
 
@@ -49,7 +49,7 @@ def run_baseline(argument_class: Any, fit: Callable[[Any, Dataset, Task], tuple[
     start = time.perf_counter()
     predict, parameters = fit(args, splits["train"], task)
     seconds = time.perf_counter() - start
-    metrics = metric(predict(splits["validation"]), labels(splits["validation"], task))
+    metrics = metric(predict(splits["validation"]), encode_labels(splits["validation"], task))
     result = {f"eval_{name}": float(value) for name, value in metrics.items()} | {
         "train_runtime": seconds,
         "parameters": parameters,
@@ -63,17 +63,17 @@ def run_baseline(argument_class: Any, fit: Callable[[Any, Dataset, Task], tuple[
     print(json.dumps(result))
 
 
-def labels(rows: Dataset, task: Task) -> np.ndarray:
-    """Return class ids, or numbers, `(N,)`."""
+def encode_labels(rows: Dataset, task: Task) -> np.ndarray:
+    """Return class ids or values, `(N,)`."""
     return np.array([task.encode(label) for label in rows["label"]])
 
 
-def whole_texts(rows: Dataset) -> list[str]:
-    """Return the text of each row; the sides of a pair are joined."""
+def join_sides(rows: Dataset) -> list[str]:
+    """Return one text for each row: both texts of a pair, joined by a space."""
     return [" ".join(sides) for sides in zip(*(rows[name] for name in text_columns(rows)), strict=True)]
 
 
-def check_classes(task: Task) -> None:
-    """Refuse regression and multi-label rows."""
+def check_single_label(task: Task) -> None:
+    """Raise SystemExit for a regression, or for several labels per text."""
     if task.problem_type != "single_label_classification":
-        raise SystemExit(f"This baseline predicts one label per row, but the rows are of {task.problem_type}")
+        raise SystemExit(f"This baseline predicts one label per row, but the task is {task.problem_type}")

@@ -48,13 +48,13 @@ class DistillationArguments(ClassificationArguments):
         default_factory=list, metadata={"help": "More texts, csv or json, without labels."}
     )
     mixed_texts: int = field(
-        default=0, metadata={"help": "Texts to make from each text, of a span of it and a span of another."}
+        default=0, metadata={"help": "Texts to make from each text, with a span of it and a span of another text."}
     )
     reworded_texts: int = field(
-        default=0, metadata={"help": "Texts to make from each text, with similar words in place of some."}
+        default=0, metadata={"help": "Texts to make from each text by replacing words with similar words."}
     )
     augmentation_seed: int = field(
-        default=42, metadata={"help": "Seed of mixed and reworded texts. Another seed needs new logits."}
+        default=42, metadata={"help": "Seed of the mixed and reworded texts. Another seed needs new logits."}
     )
     temperature: float = field(default=2.0, metadata={"help": "Temperature that divides the logits."})
     hard_loss_weight: float = field(default=0.1, metadata={"help": "Weight of the loss on the labels, 0 to 1."})
@@ -80,7 +80,7 @@ class DistillationArguments(ClassificationArguments):
 
 
 class DistillationTrainer(LengthGroupedTrainer):
-    """Trainer whose loss is `distillation_loss` for rows with `teacher_logits`, and the model's own otherwise."""
+    """Trainer whose loss is `distillation_loss` in training, where rows have `teacher_logits`."""
 
     def __init__(self, temperature: float, hard_loss_weight: float, **kwargs: Any):
         super().__init__(**kwargs)
@@ -95,7 +95,7 @@ class DistillationTrainer(LengthGroupedTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Return the loss, and the model's outputs if asked for."""
+        """Return the loss, with the outputs of the model if `return_outputs`."""
         if "teacher_logits" not in inputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         teacher_logits, labels = inputs.pop("teacher_logits"), inputs.pop("labels")
@@ -113,8 +113,8 @@ def distillation_loss(
 ) -> torch.Tensor:
     """Return the weighted mean of a hard and a soft loss (Hinton et al., arXiv:1503.02531).
 
-    The hard loss is the cross entropy, 0 for rows without a label; the soft loss is T^2 KL(teacher || student) of the
-    probabilities at temperature T.
+    The hard loss is the cross entropy with the labels, which is 0 for rows without a label. The soft loss is
+    T^2 KL(teacher || student) of the probabilities at temperature T.
 
     Args:
         logits: Logits of the student, `(B, num_labels)`, any floating dtype.
@@ -157,7 +157,11 @@ def read_texts(file: str, model_args: ModelArguments, data_args: DistillationArg
 
 
 def add_unlabeled(rows: Dataset, model_args: ModelArguments, data_args: DistillationArguments, task: Task) -> Dataset:
-    """Append the rows without labels to the labelled rows."""
+    """Append the rows of `unlabeled_files` to the labelled rows.
+
+    Raises:
+        SystemExit: A file has a column of labels.
+    """
     parts = [rows]
     for file in data_args.unlabeled_files:
         texts = read_texts(file, model_args, data_args, task)
@@ -176,7 +180,7 @@ def without_labels(texts: Any, like: Dataset) -> Dataset:
 
 
 def assign_batches(rows: Dataset, teachers: list[Teacher], data_args: DistillationArguments) -> list[LabelledBatch]:
-    """Assign each row to the teachers that were not trained on it, and the texts made from it to all teachers."""
+    """Assign each row to the teachers that were not trained on it, and texts made from it to all teachers."""
     batches: list[LabelledBatch] = []
     for places, group in assign_teachers(rows["text"], teachers).items():
         batch = rows.select(group)
@@ -187,7 +191,7 @@ def assign_batches(rows: Dataset, teachers: list[Teacher], data_args: Distillati
 
 
 def make_texts(texts: list[str], teacher: Teacher, data_args: DistillationArguments) -> Iterator[list[str]]:
-    """Yield rounds of as many new texts. A further round leaves the others, and their cached logits, valid."""
+    """Yield rounds of new texts, one from each text. More rounds leave the others, and their cached logits, valid."""
     for number in range(data_args.mixed_texts):
         yield mix_texts(texts, np.random.default_rng((data_args.augmentation_seed, number)))
     for number in range(data_args.reworded_texts):

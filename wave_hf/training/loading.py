@@ -4,8 +4,7 @@
 import ast
 import inspect
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from reprlib import repr as short_repr
@@ -25,19 +24,7 @@ from ..recipes import recipe_names
 from ..tokenization import train_tokenizer
 from .arguments import ModelArguments
 from .checkpoints import check_same_network
-from .errors import LIBRARY_ERRORS, exit_on_error
-
-
-@contextmanager
-def exit_on_damage(subject: str) -> Iterator[None]:
-    """Like `exit_on_error`, for files of others: transformers and tokenizers may stumble over anything in them."""
-    with exit_on_error(subject):
-        try:
-            yield
-        except LIBRARY_ERRORS:
-            raise
-        except Exception as error:
-            raise ValueError(f"a file is damaged ({type(error).__name__}: {error})") from error
+from .errors import exit_on_error
 
 
 def load_config(model_args: ModelArguments) -> PreTrainedConfig:
@@ -49,7 +36,7 @@ def load_config(model_args: ModelArguments) -> PreTrainedConfig:
     overrides = _parse_overrides(model_args.config_overrides or "")
     is_folder = Path(model_args.config_source).is_dir()
     recipes = "" if is_folder else f" (the recipes are {', '.join(recipe_names())})"
-    with exit_on_damage(f"Config {model_args.config_label}{recipes}"):
+    with exit_on_error(f"Config {model_args.config_label}{recipes}"):
         content, _ = PreTrainedConfig.get_config_dict(model_args.config_source, **model_args.hub_options)
         check_label_names(content.get("id2label"))
         config = AutoConfig.from_pretrained(model_args.config_source, **model_args.hub_options)
@@ -144,7 +131,7 @@ def load_tokenizer(
     """Load the tokenizer, or train one of `config.vocab_size` tokens; see `load_model_and_tokenizer`."""
     name = model_args.tokenizer_name or model_args.model_name_or_path or checkpoint
     tokenizer: PreTrainedTokenizerBase
-    with exit_on_damage(f"Tokenizer {name or 'of the training texts'}"):
+    with exit_on_error(f"Tokenizer {name or 'of the training texts'}"):
         if name is None:
             tokenizer = train_tokenizer(texts, config.vocab_size, do_lower_case)
         else:
@@ -168,7 +155,7 @@ def load_model(model_args: ModelArguments, config: PreTrainedConfig, seed: int, 
     set_seed(seed)
     if model_args.model_name_or_path is None:
         return auto_class.from_config(config, trust_remote_code=model_args.trust_remote_code)
-    with exit_on_damage(f"Model {model_args.model_name_or_path}"):
+    with exit_on_error(f"Model {model_args.model_name_or_path}"):
         try:
             return auto_class.from_pretrained(
                 model_args.model_name_or_path,

@@ -19,6 +19,7 @@ from datasets.exceptions import DatasetsError
 from datasets.packaged_modules.csv.csv import Csv
 from datasets.packaged_modules.json.json import Json
 
+from ..documentation_corpus import load_documentation_corpus
 from .json_reader import as_text, read_json
 
 # Only an empty cell is missing: "NA" or "None" may be a text or a label.
@@ -66,6 +67,12 @@ def read_file(
     except (DatasetsError, ValueError) as error:
         reason = (isinstance(error, DatasetsError) and error.__cause__) or error
         raise ValueError(f"{file}: {reason}") from error
+
+
+def load_texts(file: str | None) -> list[str]:
+    """Return the texts of a file, see `read_file`, or for `None` the training texts of the documentation corpus."""
+    rows = read_file(file, ["text"]) if file else load_documentation_corpus()["train"]
+    return list(rows["text"])
 
 
 def _read_columns(batch: dict[str, list], indices: list[int], label_column: str | None) -> dict[str, list]:

@@ -1,5 +1,5 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""Teachers: trained classifiers whose logits a smaller network learns, and the texts that they label."""
+"""Teachers: trained classifiers whose logits a smaller network learns, and the texts made for them to label."""
 
 import os
 import re
@@ -19,17 +19,17 @@ from torch import nn
 from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from wave_hf.training.errors import exit_on_error
-from wave_hf.training.tasks import Task
+from .errors import exit_on_error
+from .tasks import Task
 
-# The values of TinyBERT (Jiao et al., arXiv:1909.10351), which takes the words from BERT's guesses and GloVe.
+# The values of TinyBERT (Jiao et al., arXiv:1909.10351), which finds similar words by BERT's predictions and GloVe.
 REWORDED_SHARE = 0.4
 SIMILAR_WORDS = 15
 
 
 @dataclass
 class Inference:
-    """How teachers compute: the tokens of a text that they read at most, the texts at a time, where and how."""
+    """How teachers compute logits: the maximum number of tokens, the texts in a batch, the device and the dtype."""
 
     max_length: int
     batch_size: int
@@ -42,13 +42,14 @@ class Teacher:
 
     Args:
         name: Its folder or Hub id.
-        task: Its labels must be those of the teacher, in any order.
-        inference: How it computes logits.
-        seen: The texts it was trained on, of which it is too certain to teach much.
-        **hub_options: What `from_pretrained` is given.
+        task: The task, whose labels must be those of the teacher, in any order.
+        inference: How the teacher computes logits.
+        seen: The texts that it was trained on. Its logits there are overconfident.
+        **hub_options: Options of `from_pretrained`.
 
     Raises:
-        SystemExit: It cannot be loaded, or has other labels or a tokenizer with more tokens than its table has rows.
+        SystemExit: The teacher cannot be loaded, or has other labels, or its tokenizer has more tokens than its token
+            table has rows.
     """
 
     def __init__(self, name: str, task: Task, inference: Inference, seen: Iterable[str] = (), **hub_options: Any):
@@ -71,17 +72,25 @@ class Teacher:
         self.seen = frozenset(seen)
         self.inference = inference
         self.max_length = min(inference.max_length, self.tokenizer.model_max_length)
-        # Before the first text, which changes the tokenizer's settings. A fast one also holds the name of its folder.
+        # Hashed before the first text, which changes the settings of the tokenizer. Of a fast tokenizer only the
+        # backend is hashed, because the rest holds the name of its folder.
         tokenizer = self.tokenizer.backend_tokenizer.to_str() if self.tokenizer.is_fast else self.tokenizer
         self.fingerprint = Hasher.hash(
             [self.model.state_dict(), tokenizer, self.columns, self.max_length, inference.bf16]
         )
 
     def label(self, texts: Sequence[str], folder: Path) -> np.ndarray:
-        """Return the logits of texts, `(N, num_labels)` in the task's order, from a file of `folder` if there is one.
+        """Return the logits of texts from the cache in `folder`, and compute them if they are not there.
+
+        Args:
+            texts: The texts.
+            folder: Folder of a file for each teacher and list of texts.
+
+        Returns:
+            Logits `(N, num_labels)`, float32, with the labels in the order of the task.
 
         Raises:
-            SystemExit: The file holds the logits of other texts or of another teacher.
+            SystemExit: The file is damaged, or holds the logits of other texts or of another teacher.
         """
         made_by = {"teacher": self.fingerprint, "texts": Hasher.hash(texts)}
         file = folder / f"{made_by['teacher']}-{made_by['texts']}.safetensors"
@@ -97,11 +106,15 @@ class Teacher:
 
     @torch.inference_mode()
     def compute_logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the logits of texts, `(N, num_labels)` float32; those of like length are computed together."""
+        """Return the logits of texts, `(N, num_labels)` float32, computed in batches of similar length.
+
+        Raises:
+            SystemExit: A logit is not finite.
+        """
         device, size = self.inference.device, self.inference.batch_size
         model = self.model.to(device).eval()
         logits = np.empty((len(texts), len(self.columns)), dtype=np.float32)
-        # The longest first, so that a lack of memory shows at once.
+        # The longest first, so that a lack of memory shows in the first batch.
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]), reverse=True)
         for start in tqdm(range(0, len(texts), size), desc="Teacher", mininterval=10):
             rows = order[start : start + size]
@@ -114,13 +127,15 @@ class Teacher:
             ).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=self.inference.bf16):
                 logits[rows] = model(**batch).logits[:, self.columns].float().cpu()
+        if not np.isfinite(logits).all():
+            raise SystemExit(f"Teacher {self.name} returns logits that are not finite")
         return logits
 
     @cached_property
     @torch.inference_mode()
     def similar_words(self) -> dict[str, list[str]]:
-        """For each word that is a single token, those most similar by cosine in the token table, the nearest first."""
-        # Behind a space, as within a text; what is no whole word comes back as other tokens.
+        """The most similar words of each word that is one token, by cosine in the token table, the nearest first."""
+        # A token is a whole word if it comes back from its text, after a space as within a sentence.
         candidates = [str(self.tokenizer.decode([token])).strip() for token in range(len(self.tokenizer))]
         encoded = self.tokenizer([f" {word}" for word in candidates], add_special_tokens=False)["input_ids"]
         tokens = [
@@ -139,7 +154,15 @@ class Teacher:
 
 
 def assign_teachers(texts: Iterable[str], teachers: list[Teacher]) -> dict[tuple[int, ...], list[int]]:
-    """Group rows by the teachers (their places in the list) that have not seen the text, or all if all have."""
+    """Group rows by the teachers that were not trained on their texts, or all teachers if all of them were.
+
+    Args:
+        texts: The text of each row.
+        teachers: The teachers.
+
+    Returns:
+        The indices of rows by the indices of their teachers.
+    """
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for row, text in enumerate(texts):
         unseen = tuple(i for i, teacher in enumerate(teachers) if text not in teacher.seen)
@@ -148,9 +171,9 @@ def assign_teachers(texts: Iterable[str], teachers: list[Teacher]) -> dict[tuple
 
 
 def mix_texts(texts: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """Make of each text a new one: a span of it, and a span of another drawn at random, whose shares add up to one.
+    """Make a new text from each text: a span of it and a span of a random other text.
 
-    So a part of them are little more than crops of a text, and others halves of two.
+    The spans are random shares of their texts that add up to one, from crops of one text to halves of two.
     """
     partners, shares = rng.permutation(len(texts)), rng.random(len(texts))
     return [
@@ -160,7 +183,7 @@ def mix_texts(texts: Sequence[str], rng: np.random.Generator) -> list[str]:
 
 
 def draw_span(text: str, share: float, rng: np.random.Generator) -> list[str]:
-    """Return a share of the words of a text, as they follow each other from a place drawn at random."""
+    """Return a random span of the words of a text, whose length is a share of all words."""
     words = text.split()
     length = round(share * len(words))
     start = rng.integers(len(words) - length + 1)
@@ -168,7 +191,7 @@ def draw_span(text: str, share: float, rng: np.random.Generator) -> list[str]:
 
 
 def reword_texts(texts: Iterable[str], similar_words: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
-    """Put a similar word in place of each word that has some, with a probability of `REWORDED_SHARE`."""
+    """Replace words by a random similar word, each with a probability of `REWORDED_SHARE`."""
 
     def reword(match: re.Match[str]) -> str:
         word = match[0]

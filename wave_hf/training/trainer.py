@@ -28,7 +28,7 @@ from transformers.utils import find_labels
 from ..files import writing
 from ..model_card import ModelCardTrainer, count_parameters
 from .data import check_same_rows, set_truncation
-from .errors import exit_on_error
+from .errors import exit_on_error, exit_on_full_disk
 from .sampling import SeededLengthGroupedSampler, SetEpochCallback, text_lengths
 from .tasks import Task, check_finite
 
@@ -198,9 +198,10 @@ def train_and_evaluate(trainer: Trainer, splits: Mapping[str, Dataset | Iterable
     logger.info(f"This run: {facts}")
     sizes = {split: len(rows) for split, rows in splits.items() if isinstance(rows, Dataset)}
     if args.do_train:
-        metrics = train(trainer, args.resume_from_checkpoint)
-        trainer.save_model(_internal_call=True)  # a public call would push before anything is evaluated
-        trainer.save_state()
+        with exit_on_full_disk(args.output_dir):
+            metrics = train(trainer, args.resume_from_checkpoint)
+            trainer.save_model(_internal_call=True)  # a public call would push before anything is evaluated
+            trainer.save_state()
         samples = {"train_samples": sizes["train"]} if "train" in sizes else {}
         report(trainer, "train", metrics | facts | samples)
     if args.do_eval:
@@ -242,7 +243,8 @@ def run_facts(model: PreTrainedModel, world_size: int, seed: int) -> dict[str, i
 def report(trainer: Trainer, split: str, metrics: dict[str, float]) -> None:
     """Print the metrics and write them to `{split}_results.json` and `all_results.json`."""
     trainer.log_metrics(split, metrics)
-    trainer.save_metrics(split, metrics)
+    with exit_on_full_disk(trainer.args.output_dir):
+        trainer.save_metrics(split, metrics)
 
 
 def predict(trainer: Trainer, rows: Dataset, task: Task, file_name: str, probabilities: bool) -> None:
@@ -253,7 +255,8 @@ def predict(trainer: Trainer, rows: Dataset, task: Task, file_name: str, probabi
         header += task.label_names
         columns += [[f"{probability:.6f}" for probability in column] for column in task.probabilities(logits).T]
     if trainer.is_world_process_zero():
-        write_predictions(Path(str(trainer.args.output_dir)) / file_name, header, columns)
+        with exit_on_full_disk(trainer.args.output_dir):
+            write_predictions(Path(str(trainer.args.output_dir)) / file_name, header, columns)
 
 
 def write_predictions(file: Path, header: list[str], columns: list[list[str]]) -> None:

@@ -1,8 +1,8 @@
-"""Tests of `examples/trivial_baselines.py`: they solve what a rule solves."""
+"""Tests of `examples/score_rules.py`: they solve what a rule solves."""
 
 import pytest
 from datasets import Dataset, DatasetDict
-from trivial_baselines import first_sentences, likeness, main, most_alike_endings, most_frequent_tags
+from score_rules import first_sentences, main, most_frequent_tags, most_similar_endings, tfidf_similarity
 
 
 def both(rows):
@@ -16,9 +16,9 @@ def test_most_frequent_tags():
     assert most_frequent_tags(both([odd]))["accuracy"] == pytest.approx(2 / 3)
 
 
-def test_most_alike_endings():
+def test_most_similar_endings():
     row = {"sent1": "A wave breaks.", "ending0": "No.", "ending1": "The wave is gone.", "ending2": "b", "ending3": "c"}
-    assert most_alike_endings(both([row | {"label": 1}, row | {"label": 2}])) == {"accuracy": 0.5}
+    assert most_similar_endings(both([row | {"label": 1}, row | {"label": 2}])) == {"accuracy": 0.5}
 
 
 def test_first_sentences():
@@ -27,11 +27,11 @@ def test_first_sentences():
     assert first_sentences(both([row])) == {"exact_match": 100, "f1": 100}
 
 
-def test_likeness(write):
+def test_tfidf_similarity(write):
     rows = [{"sent1": "a red wave", **{f"ending{i}": "blue water" for i in range(4)}}]
     rated = [("red", "red", 5), ("red", "blue", 0), ("red wave", "red water", 3)]
     file = write("rated.csv", [dict(zip(("sentence1", "sentence2", "label"), row, strict=True)) for row in rated])
-    assert likeness(both(rows), file) == {"spearman": pytest.approx(1)}
+    assert tfidf_similarity(both(rows), file) == {"spearman": pytest.approx(1)}
 
 
 def test_missing_folder_ends_with_one_line(command_line, tmp_path):
