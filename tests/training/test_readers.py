@@ -1,6 +1,8 @@
 """Files are read as they are: no cell or string becomes a number, a date or a missing value."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from datasets import List, Value
@@ -187,3 +189,15 @@ class TestReadDataset:
         columns = "  - name: text\n    dtype: string\n  - name: label\n    dtype: int64\n"
         write_text("data/README.md", f"---\ndataset_info:\n  features:\n{columns}---\n")
         assert read_dataset(folder)["train"]["label"][:] == [1]
+
+
+def test_needs_only_the_core_dependencies(tmp_path):
+    (tmp_path / "rows.csv").write_text("text\nNA\n")
+    program = (
+        "import sys\n"
+        "sys.modules |= dict.fromkeys(('evaluate', 'scipy', 'sklearn', 'seqeval'))  # as if they were not installed\n"
+        "from wave_hf.training.readers import read_file\n"
+        f"assert read_file({str(tmp_path / 'rows.csv')!r}, ['text'])['text'][:] == ['NA']\n"
+        "import wave_hf.training.data\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
