@@ -1,15 +1,14 @@
 #!/usr/bin/env python
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""Measure what Wave Networks cost beside BERT-base and other encoders, in one run on this machine.
+"""Measure the time and memory of Wave Networks, BERT-base and other encoders, in one run on this machine.
 
-    python examples/benchmark.py --output_dir benchmark
-    python examples/benchmark.py --lengths 512 2048 8192 --batch_size 1 --inference_batch_size 1 --measure models
+    python benchmark.py --output_dir benchmark
+    python benchmark.py --lengths 512 2048 8192 --batch_size 1 --inference_batch_size 1 --measure models
 
-First the wave operations stand beside the papers' form of them with complex tensors, and a whole network beside its
-bare matrix products, and kinds of token tables beside each other. Then every model trains and classifies, over all
-lengths: each measurement is a process of its own, so that its peak memory is that of one model alone, and the models
-take turns, so that a machine that slows down does so for all of them. Read the ratios: the times belong to the
-machine.
+It compares the wave operations with their form in the papers, with complex tensors; a network with its matrix products
+alone; kinds of token tables with each other; and the training and inference of models over all lengths. Each
+measurement runs in a process of its own, so that its peak memory is that of one model, and the models take turns, so
+that a change of the machine's speed affects all of them. Compare the ratios: absolute times depend on the machine.
 """
 
 import logging
@@ -28,7 +27,12 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 import transformers
-from benchmark_cases import (
+from transformers import HfArgumentParser
+from transformers.utils import CONFIG_NAME
+from transformers.utils.logging import tqdm
+
+from wave_hf import WaveConfig
+from wave_hf.analysis.benchmark.measure import (
     BASELINES,
     Conditions,
     config_folder,
@@ -39,42 +43,39 @@ from benchmark_cases import (
     measure_stream,
     measure_tables,
 )
-from transformers import HfArgumentParser
-from transformers.utils import CONFIG_NAME
-from transformers.utils.logging import tqdm
+from wave_hf.training.errors import exit_on_error
 
-USES = ("training", "inference")
 MODELS = [*BASELINES, "baselines/transformer-layer", "paper-interference", "paper-modulation", "wave-small"]
 
 Result = TypeVar("Result")
 
-logger = logging.getLogger("examples.benchmark")
+logger = logging.getLogger(__name__)
 
 
 @dataclass
 class BenchmarkArguments(Conditions):
-    """What is measured, how often, and under which conditions."""
+    """Options of the benchmark."""
 
     measure: Literal["all", "models", "operations", "tables", "streams"] = field(
         default="all",
-        metadata={"help": "Models, the wave operations, token tables, all of these, or texts read piece by piece."},
+        metadata={"help": "Models, wave operations, token tables, all of these, or texts that are read in chunks."},
     )
     models: list[str] = field(
         default_factory=lambda: list(MODELS),
-        metadata={"help": "Baselines, recipes or folders; the first is compared with."},
+        metadata={"help": "Baselines, recipes or folders of configs. The others are compared with the first."},
     )
     lengths: list[int] = field(
         default_factory=lambda: [128],
-        metadata={"help": "Tokens in a text; operations and tables are measured at the first."},
+        metadata={"help": "Tokens in a text. Operations and tables are measured at the first length."},
     )
     max_baseline_length: int = field(
-        default=2048, metadata={"help": "Longest texts of models that are no Wave Networks: attention takes too long."}
+        default=2048, metadata={"help": "Maximum length for models with attention, which would take too long."}
     )
-    repetitions: int = field(default=2, metadata={"help": "Processes for each model and length."})
-    output_dir: str | None = field(default=None, metadata={"help": "Where report, figure and numbers are written."})
+    repetitions: int = field(default=2, metadata={"help": "Number of processes for each model and length."})
+    output_dir: str | None = field(default=None, metadata={"help": "Folder of the report and its figure."})
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what cannot be measured."""
+        """Raise ValueError for options that cannot be measured."""
         for name in ("batch_size", "inference_batch_size", "steps", "repetitions", "lengths"):
             if np.min(getattr(self, name)) < 1:
                 raise ValueError(f"--{name} should be at least 1, but is {getattr(self, name)}.")
@@ -83,17 +84,15 @@ class BenchmarkArguments(Conditions):
         ]
         if unknown:
             raise ValueError(
-                f"--models takes {', '.join(BASELINES)}, a recipe of examples/configs or the folder of another model, "
-                f"but not {', '.join(unknown)}."
+                f"--models takes {', '.join(BASELINES)}, a recipe or the folder of a config, but not "
+                f"{', '.join(unknown)}."
             )
 
 
 def main() -> None:
-    """Measure, and report what was measured."""
-    try:
+    """Parse the command line, measure, and report."""
+    with exit_on_error("Arguments"):
         (args,) = HfArgumentParser(BenchmarkArguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
-    except ValueError as error:
-        raise SystemExit(f"Arguments: {error}") from error
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     results: dict[str, Any] = {"machine": describe_machine(args), "arguments": asdict(args)}
     logger.info(results["machine"])
@@ -106,14 +105,14 @@ def main() -> None:
     if args.measure == "streams":
         results["streams"] = {length: in_own_process(measure_stream, length, args) for length in args.lengths}
 
-    # Only now, as the memory of this process is the least that another one started from it can have.
-    from benchmark_report import report
+    # Imported here, because the peak memory of a process counts from the memory of the process that started it.
+    from wave_hf.analysis.benchmark.report import report
 
     print(report(results, args.output_dir))
 
 
 def measure_models(args: BenchmarkArguments) -> dict[str, Any]:
-    """Return the memory of an idle process, the medians of each model at each length, and what was left out."""
+    """Return the memory of an idle process, the medians of each model at each length, and the cases left out."""
     idle_memory = in_own_process(measure_idle, args)
     cases = [(name, length) for length in args.lengths for name in args.models]
     left_out = [case for case in cases if is_left_out(*case, args)]
@@ -131,18 +130,18 @@ def measure_models(args: BenchmarkArguments) -> dict[str, Any]:
 
 
 def is_left_out(name: str, length: int, args: BenchmarkArguments) -> bool:
-    """Tell whether texts of this length would take a model too long."""
-    return length > args.max_baseline_length and load_config(name, length, args).model_type != "wave_network"
+    """Return whether texts are too long for a model with attention."""
+    return length > args.max_baseline_length and load_config(name, length, args).model_type != WaveConfig.model_type
 
 
 def in_own_process(measure: Callable[..., Result], *arguments: Any) -> Result:
-    """Measure in a process that gives its memory back before the next is measured."""
+    """Measure in a process of its own, which returns its memory before the next one starts."""
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(measure, *arguments).result()
         except BrokenProcessPool as error:
             case = f"{measure.__name__}({', '.join(map(str, arguments[:-1]))})"
-            raise SystemExit(f"{case}: the process ended, perhaps for want of memory.") from error
+            raise SystemExit(f"{case}: the process ended, perhaps because it ran out of memory.") from error
 
 
 def summarize(runs: list[dict[str, float]]) -> dict[str, float]:
@@ -151,7 +150,7 @@ def summarize(runs: list[dict[str, float]]) -> dict[str, float]:
 
 
 def describe_machine(args: BenchmarkArguments) -> str:
-    """Return what a reader of the numbers wants to know of where they come from."""
+    """Return a description of the hardware and the software that were measured."""
     device = torch.cuda.get_device_name() if args.device.type == "cuda" else describe_cpu()
     precision = "bfloat16 by autocast" if args.bf16 else "float32"
     return (
@@ -161,7 +160,7 @@ def describe_machine(args: BenchmarkArguments) -> str:
 
 
 def describe_cpu() -> str:
-    """Return the processor's name, where the system tells it, its cores, and the vector instructions torch uses."""
+    """Return the name of the processor if the system has it, its cores and the vector instructions torch uses."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

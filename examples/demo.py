@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""Try a classifier in the browser: the classes of a text, and what each token adds to the likeliest one.
+"""Try a classifier in the browser: the classes of a text, and the share of each token in the most probable one.
 
-python examples/demo.py --model_name_or_path DIR
+python demo.py --model_name_or_path DIR
 """
 
 import os
@@ -11,32 +11,32 @@ from functools import partial
 from html import escape
 
 import gradio as gr
-from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase
 
 from wave_hf import WaveForSequenceClassification
 from wave_hf.analysis import TokenShares, token_shares
+from wave_hf.analysis.plotting import BLUE, ORANGE
+from wave_hf.training.errors import exit_on_error
 
-EXPLANATION = """A class is as likely as its logit is high. Each token has a share in the logit of the likeliest class:
-blue speaks for the class, orange against it. They are shares by position, not effects of words: through the magnitude
-that all tokens share, even the wave of “the” holds something of the whole text."""
+EXPLANATION = """Probabilities are the softmax of the logits, or their sigmoid if a text can have several labels. Each
+token has a share in the logit of the most probable class: blue shares speak for the class, orange shares against it. A
+share belongs to a position and is not the effect of a word: through the magnitude that all tokens share, even the wave
+of “the” depends on the whole text."""
 EXAMPLES = ["Return the eigenvalues of a symmetric matrix.", "Do not compute the gradient of frozen weights."]
-# Of Okabe and Ito's palette, which colour-blind readers can tell apart.
-BLUE, ORANGE = "0 114 178", "230 159 0"
 
 
 @dataclass
 class DemoArguments:
-    """The model that is shown; gradio's GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
+    """Options of the demo; gradio reads the address from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT."""
 
     model_name_or_path: str | None = field(
         default=os.environ.get("MODEL_NAME_OR_PATH"),
-        metadata={"help": "Folder or Hub id of the model. None: that of the environment variable MODEL_NAME_OR_PATH."},
+        metadata={"help": "Folder or Hub id of the model. None: the value of MODEL_NAME_OR_PATH."},
     )
 
 
 def main() -> None:
-    """Serve the page until the process is ended."""
+    """Serve the page until the process ends."""
     (args,) = HfArgumentParser(DemoArguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
     page = gr.Interface(
         partial(classify, *load(args.model_name_or_path)),
@@ -49,32 +49,30 @@ def main() -> None:
         flagging_mode="never",
         analytics_enabled=False,
     )
-    # The system's fonts: nothing is fetched from elsewhere.
+    # The fonts of the system, so that nothing is fetched from elsewhere.
     theme = gr.themes.Default(primary_hue="blue", font="sans-serif", font_mono="monospace")
     page.launch(theme=theme, footer_links=[], show_error=True)
 
 
 def load(name: str | None) -> tuple[WaveForSequenceClassification, PreTrainedTokenizerBase]:
-    """Return the model and its tokenizer, or end with one sentence if there are none whose tokens have shares."""
+    """Load a model and its tokenizer, or end with one sentence if there is no such model or it has no token shares."""
     if name is None:
         raise SystemExit("Name a model: pass --model_name_or_path, or set the environment variable MODEL_NAME_OR_PATH")
-    try:
+    with exit_on_error(f"Model {name}"):
         model = AutoModelForSequenceClassification.from_pretrained(name)
         tokenizer = AutoTokenizer.from_pretrained(name)
         token_shares(model, tokenizer, "a")
-    except (OSError, StrictDataclassError, ValueError) as error:
-        raise SystemExit(f"Model {name}: {' '.join(str(error).split())}") from error
     return model, tokenizer
 
 
 def classify(
     model: WaveForSequenceClassification, tokenizer: PreTrainedTokenizerBase, text: str
 ) -> tuple[dict[str, float] | str, str]:
-    """Return the probability of each class, or what a regression predicts, and the tokens as HTML."""
+    """Return the probability of each class, or the value of a regression, and the tokens as HTML."""
     analysis = token_shares(model, tokenizer, text)
     names: dict = model.config.id2label or {}
-    likeliest = int(analysis.logits.argmax())
-    tokens = draw(analysis, likeliest, names[likeliest])
+    label = int(analysis.logits.argmax())
+    tokens = draw(analysis, label, names[label])
     problem_type, logits = model.config.problem_type, analysis.logits
     if problem_type == "regression" or (problem_type is None and len(logits) == 1):
         return ", ".join(f"{names[i]}: {value:.3f}" for i, value in enumerate(logits.tolist())), tokens
@@ -83,16 +81,16 @@ def classify(
 
 
 def draw(analysis: TokenShares, label: int, name: str) -> str:
-    """Return the tokens as HTML, each on a colour as strong as its share, under the sum that makes the logit."""
+    """Return the tokens as HTML, highlighted by their shares, below the sum of the shares."""
     shares = analysis.shares[:, label]
-    strengths = 0.6 * shares / shares.abs().max()
+    opacities = 0.6 * shares / shares.abs().max()
     marks = [
-        f'<mark style="background: rgb({BLUE if strength > 0 else ORANGE} / {abs(strength):.2f}); color: inherit; '
+        f'<mark style="background: {BLUE if share > 0 else ORANGE}{round(255 * abs(opacity)):02x}; color: inherit; '
         f'display: inline-block; margin: 2px; padding: 2px 6px">{escape(token)} <small>{share:+.2f}</small></mark>'
-        for token, share, strength in zip(analysis.tokens, shares.tolist(), strengths.tolist(), strict=True)
+        for token, share, opacity in zip(analysis.tokens, shares.tolist(), opacities.tolist(), strict=True)
     ]
     total, bias, logit = shares.sum(), analysis.bias[label], analysis.logits[label]
-    equation = f"{total:+.2f} in shares, and a bias of {bias:+.2f}, make the logit {logit:+.2f}"
+    equation = f"shares of {total:+.2f} and a bias of {bias:+.2f} add up to the logit {logit:+.2f}"
     return f"<p><b>{escape(name)}</b>: {equation}</p>{' '.join(marks)}"
 
 

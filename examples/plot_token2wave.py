@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""Draw the README's picture: how the tokens of a text become waves, and how two waves combine.
+"""Plot how the tokens of a text become waves, and how two waves are combined: the figure of the README.
 
-python examples/plot_token2wave.py
+python plot_token2wave.py
 """
 
 from pathlib import Path
@@ -12,14 +12,13 @@ import torch
 from matplotlib.axes import Axes
 
 from wave_hf import global_magnitude, token2wave, wave_interference, wave_modulation
+from wave_hf.analysis.plotting import BLUE, GREEN, ORANGE
 
 FIGURE = Path(__file__).parent / "figures" / "token2wave.png"
-# One dimension of a text of five tokens, and of its second variant.
+# One dimension of both variants of a text of five tokens.
 TOKENS = ["the", "surf", "was", "not", "bad"]
 FIRST = torch.tensor([0.15, 1.0, -0.1, -0.75, -0.5]).view(1, -1, 1)
 SECOND = torch.tensor([0.1, 0.55, 0.3, 0.5, -0.9]).view(1, -1, 1)
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 
 
 def main() -> None:
@@ -32,11 +31,12 @@ def main() -> None:
         axes.set(xlabel="real part", ylabel="imaginary part", aspect="equal")
         axes.axhline(0, color="0.8", zorder=0)
         axes.axvline(0, color="0.8", zorder=0)
+    FIGURE.parent.mkdir(exist_ok=True)
     figure.savefig(FIGURE, dpi=120)
 
 
 def draw_tokens(axes: Axes, wave: tuple[torch.Tensor, torch.Tensor], magnitude: float) -> None:
-    """Show that all tokens of a text lie on one half circle, each at its own phase."""
+    """Draw the tokens of a text on the half circle of their global magnitude, each at its own phase."""
     angle = torch.linspace(0, torch.pi, 100)
     axes.plot(magnitude * angle.cos(), magnitude * angle.sin(), color="0.6", linestyle="--")
     for name, real, imag in zip(TOKENS, *(part.flatten().tolist() for part in wave), strict=True):
@@ -49,7 +49,7 @@ def draw_tokens(axes: Axes, wave: tuple[torch.Tensor, torch.Tensor], magnitude: 
 def draw_combination(
     axes: Axes, wave: tuple[torch.Tensor, torch.Tensor], other: tuple[torch.Tensor, torch.Tensor], token: int
 ) -> None:
-    """Show one token's two waves, their sum and their product."""
+    """Draw the two waves of one token, their sum and their product."""
     arrows = {
         "Z": (wave, BLUE),
         "Z'": (other, BLUE),

@@ -27,8 +27,9 @@ from wave_hf.training.distillation import (
 from wave_hf.training.errors import exit_all_ranks
 from wave_hf.training.hub import create_repository, publish
 from wave_hf.training.loading import load_config, load_model_and_tokenizer
+from wave_hf.training.rows import tokenize, training_texts
 from wave_hf.training.setup import needed_splits, setup_run
-from wave_hf.training.tasks import make_compute_metrics, tokenize, training_texts
+from wave_hf.training.tasks import make_compute_metrics
 from wave_hf.training.trainer import make_trainer, train_evaluate_predict
 
 

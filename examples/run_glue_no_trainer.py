@@ -30,7 +30,7 @@ from transformers.utils.logging import ERROR, WARNING, tqdm
 
 from wave_hf.training.arguments import ModelArguments, parse_arguments
 from wave_hf.training.checkpoints import find_checkpoint
-from wave_hf.training.data import check_same_rows
+from wave_hf.training.data import check_same_rows, set_truncation
 from wave_hf.training.errors import exit_all_ranks
 from wave_hf.training.glue import GlueArguments, load_glue
 from wave_hf.training.hub import create_repository
@@ -47,9 +47,11 @@ from wave_hf.training.loop import (
     start_trackers,
     write_json,
 )
+from wave_hf.training.rows import tokenize, training_texts
+from wave_hf.training.sampling import SeededLengthGroupedSampler, text_lengths
 from wave_hf.training.setup import check_launch, check_output_folder, log_recipe, setup_logging
-from wave_hf.training.tasks import Metric, Task, score, tokenize, training_texts
-from wave_hf.training.trainer import SeededLengthGroupedSampler, run_facts, text_lengths
+from wave_hf.training.tasks import Metric, Task, score
+from wave_hf.training.trainer import run_facts
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +76,7 @@ def main() -> None:
         checkpoint = find_checkpoint(args.resume_from_checkpoint, args.output_dir, PROGRESS_FILE)
         model, tokenizer = load_model_and_tokenizer(model_args, config, training_texts(rows), args.seed, checkpoint)
         splits = tokenize(rows, tokenizer, config, task, data_args)
+        set_truncation(tokenizer)
         create_repository(args)
 
     check_same_rows(splits)

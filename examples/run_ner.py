@@ -20,11 +20,11 @@ from wave_hf.training.checkpoints import find_trainer_checkpoint
 from wave_hf.training.data import load_raw_datasets
 from wave_hf.training.errors import exit_all_ranks
 from wave_hf.training.hub import create_repository, publish
+from wave_hf.training.labels import infer_token_task
 from wave_hf.training.loading import load_config, load_model_and_tokenizer
 from wave_hf.training.setup import needed_splits, setup_run
 from wave_hf.training.token_classification import (
     NerArguments,
-    infer_tags,
     read_tagged_rows,
     score_tags,
     select_tagged_splits,
@@ -45,7 +45,7 @@ def main() -> None:
         # The raw rows, and the tags that they have.
         raw = select_tagged_splits(load_raw_datasets(model_args, data_args, load_code_words), data_args, needed)
         config = load_config(model_args)
-        task = infer_tags(config, raw)
+        task = infer_token_task(config, raw, "tags")
 
         # Rows of words and tags, with validation rows held out if there are none.
         rows = read_tagged_rows(raw, task, data_args, needed, training_args.seed)

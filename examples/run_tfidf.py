@@ -18,7 +18,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from wave_hf.training.baselines import BaselineArguments, Predict, encode_labels, run_baseline
-from wave_hf.training.tasks import Task, text_columns
+from wave_hf.training.rows import text_columns
+from wave_hf.training.tasks import Task
 
 
 @dataclass

@@ -34,7 +34,7 @@ class Arguments:
 
     output_dir: str = field(metadata={"help": "Folder for the trained model."})
     train_file: str | None = field(default=None, metadata={"help": "Rows to train on, csv or json."})
-    validation_file: str | None = field(default=None, metadata={"help": "Rows to evaluate on. None: hold out a tenth."})
+    validation_file: str | None = field(default=None, metadata={"help": "Rows to evaluate on. None: held-out rows."})
     vocab_size: int = field(default=14_000, metadata={"help": "Maximum number of tokens in the vocabulary."})
     max_seq_length: int = field(default=128, metadata={"help": "Truncate texts to this many tokens."})
     hidden_size: int = field(default=320, metadata={"help": "Size of the token embeddings."})

@@ -66,6 +66,7 @@ class HubServer(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.repositories: dict[str, Repository] = {}
         self.large_files: dict[str, bytes] = {}  # by SHA-256
+        self.received: list[bytes] = []  # all paths and bodies of requests
 
     def __enter__(self) -> "HubServer":
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -96,6 +97,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         self.body = self.read_body()
+        self.server.received += [self.path.encode(), self.body]
         url = urlsplit(self.path)
         self.query = parse_qs(url.query)
         with self.server.lock:

@@ -1,4 +1,4 @@
-"""Smaller token tables: what they leave as it was, and what they cost."""
+"""Compressed token tables: what stays the same, and what is lost."""
 
 import copy
 from functools import cache

@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import transformers
@@ -10,7 +10,8 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig
 
 import wave_hf
-from wave_hf import WaveConfig, WavePreTrainedModel
+from wave_hf import WaveConfig, WavePreTrainedModel, modeling_wave, waves
+from wave_hf.configuration_wave import Pooling, Readout, WaveOperation
 
 # A value other than the default for every field.
 UNUSUAL: dict[str, Any] = {
@@ -19,11 +20,15 @@ UNUSUAL: dict[str, Any] = {
     "embedding_size": 4,
     "num_hidden_layers": 2,
     "wave_operation": ["interference", "modulation"],
-    "readout": "magnitude",
+    "readout": "real",
     "intermediate_size": 24,
     "local_kernel_size": 3,
     "local_kernel_groups": 2,
+    "variant_kernel_size": 5,
+    "scale_waves": True,
+    "update_norm": True,
     "residual": True,
+    "final_norm": "pooled",
     "pooling": "cls",
     "pair_encoding": "separate",
     "hidden_dropout_prob": 0.3,
@@ -76,6 +81,8 @@ def test_fields_are_given_by_name():
         ("residual", "yes"),
         ("local_kernel_size", 4),
         ("local_kernel_size", -1),
+        ("variant_kernel_size", 2),
+        ("final_norm", "both"),
         ("local_kernel_groups", 0),
         ("local_kernel_groups", 7),
         ("hidden_dropout_prob", 1.0),
@@ -130,12 +137,20 @@ def test_saving_keeps_every_field(tmp_path):
         ("id2label", {"first": "sports"}, "'first'"),
     ],
 )
-def test_impossible_value_is_told_with_its_file(load, field, value, message, tmp_path):
+def test_error_about_an_impossible_value_names_the_file(load, field, value, message, tmp_path):
     WaveConfig().save_pretrained(tmp_path)
     file = tmp_path / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
     with pytest.raises(StrictDataclassError, match=f"config.json of {tmp_path}: .*{message}"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("choices", "table"),
+    [(WaveOperation, waves.WAVE_OPERATIONS), (Readout, waves.READOUTS), (Pooling, modeling_wave.POOLINGS)],
+)
+def test_choices_are_the_names_of_a_table(choices, table):
+    assert set(get_args(choices)) == table.keys()
 
 
 def test_auto_map_leads_to_every_class():
@@ -147,3 +162,49 @@ def test_auto_map_leads_to_every_class():
         module, name = reference.split(".")
         found[auto_class] = getattr(importlib.import_module(f"wave_hf.{module}"), name)
     assert set(found.values()) == models | {WaveConfig}
+
+
+class TestFolding:
+    SETTINGS = {"final_norm": "pooled"}
+
+    @pytest.mark.parametrize(
+        "part",
+        [
+            {},
+            {"variant_kernel_size": 3},
+            {"scale_waves": True},
+            {"residual": True},
+            {"embedding_size": 4},
+            {"type_vocab_size": 2},
+            {"pair_encoding": "separate"},
+            {"wave_operation": ["interference"], "readout": "magnitude"},
+        ],
+    )
+    def test_one_layer_that_is_pooled_before_the_norm_folds(self, part):
+        config = WaveConfig(**self.SETTINGS, **part)
+        assert config.folds
+        assert config.folding_obstacle is None
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("num_hidden_layers", 2),
+            ("pooling", "max"),
+            ("final_norm", "tokens"),
+            ("local_kernel_size", 3),
+            ("update_norm", True),
+            ("intermediate_size", 12),
+            ("max_position_embeddings", 16),
+        ],
+    )
+    def test_obstacle_names_the_setting_and_its_value(self, field, value):
+        config = WaveConfig(**self.SETTINGS | {field: value})
+        assert not config.folds
+        assert f"{field} is {value!r}, but a network folds only with {field}=" in config.folding_obstacle
+
+
+@pytest.mark.parametrize("operation", ["modulation", ["interference", "modulation"]])
+def test_scaled_modulation_whose_magnitude_is_read_is_refused(operation):
+    layers = 1 if isinstance(operation, str) else 2
+    with pytest.raises(StrictDataclassError, match="scale_waves is True, but should be False if readout='magnitude'"):
+        WaveConfig(scale_waves=True, readout="magnitude", wave_operation=operation, num_hidden_layers=layers)

@@ -1,10 +1,11 @@
-"""Tests of `examples/documentation_tasks.py`: what rows are made of docstrings, and the files of them."""
+"""The tasks that need no download: the rows built from docstrings, and their files."""
 
 import json
 
-import documentation_tasks
 import pytest
-from documentation_tasks import load_code_words, load_next_sentences, load_parameters, main
+
+from wave_hf import documentation_tasks
+from wave_hf.documentation_tasks import load_code_words, load_next_sentences, load_parameters, main
 
 SOURCE = '''
 """Return the `axis` of ``numpy.ndarray`` where :class:`~lib.Array` has [`Model.fit`](link) or a plain word {i} in it.

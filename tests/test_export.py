@@ -1,4 +1,4 @@
-"""Exported classifiers: the same logits, folders that are whole and self-contained, and clear refusals."""
+"""Exported classifiers: equal logits, complete folders that need nothing else, and clear refusals."""
 
 import json
 import re
@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import ALL_PARTS, TEXTS, random_ids, save_classifier, tiny_model, write_rows
+from builders import ALL_PARTS, TEXTS, random_ids, save_classifier, tiny_config, tiny_model, write_rows
 from numpy.testing import assert_allclose
+from pages import DOCS, marked_block
 from transformers import pipeline
 
 # transformers before 5.23 has no exporters, and the extra `export` may not be installed.
@@ -22,9 +23,8 @@ onnx = pytest.importorskip("onnx")
 onnx_ir = pytest.importorskip("onnx_ir")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from wave_hf.export import export, main, quantize, to_onnx  # noqa: E402
+from wave_hf.export import export, load_validation_rows, main, quantize, to_onnx  # noqa: E402
 
-README = Path(__file__).parents[1] / "README.md"
 FILES = ["SHA256SUMS", "config.json", "model.onnx", "report.json", "tokenizer.json", "tokenizer_config.json"]
 
 NETWORKS = {
@@ -54,6 +54,13 @@ def run(program, tmp_path, **inputs):
     return onnxruntime.InferenceSession(file).run(None, inputs)[0]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_timing():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("wave_hf.export.MIN_RUN_TIME", 0.01)
+        yield
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
@@ -70,7 +77,7 @@ def rows(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(checkpoint, rows, tmp_path_factory):
-    """A folder with a quantized model, where the README expects it."""
+    """A folder with a quantized model, where the page on export expects it."""
     folder = tmp_path_factory.mktemp("exported") / "waves-onnx"
     report = export(str(checkpoint), folder, int8=True, validation_file=rows)
     return folder, report
@@ -78,19 +85,21 @@ def exported(checkpoint, rows, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bare_python(tmp_path_factory):
-    """A Python with the two packages that the README names, and none besides what they need."""
+    """A Python with the two packages that the page on export names, and none besides what they need."""
     folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     python = folder / "bin" / "python"
     packages = [f"{name}=={version(name)}" for name in ("onnxruntime", "tokenizers")]
-    installed = subprocess.run([python, "-m", "pip", "install", *packages], capture_output=True, text=True)
+    installed = subprocess.run(
+        [sys.executable, "-m", "pip", "--python", python, "install", *packages], capture_output=True, text=True
+    )
     if installed.returncode != 0:
         pytest.skip(f"pip cannot install {' and '.join(packages)}: {installed.stderr.splitlines()[-1]}")
     return python
 
 
 class TestRefusals:
-    """None of them writes anything, and each is quick: they come before the work."""
+    """Nothing is written, and the refusals come before the slow work."""
 
     def refuse(self, tmp_path, model_dir, error, message, **options):
         out = tmp_path / "out"
@@ -109,7 +118,7 @@ class TestRefusals:
 
     def test_labels_that_the_model_does_not_know(self, checkpoint, tmp_path):
         file = write_rows(tmp_path / "rows.csv", text=TEXTS, label=["sea"] * 4 + ["fire"])
-        self.refuse(tmp_path, checkpoint, ValueError, "label 'fire', but the model knows sea", validation_file=file)
+        self.refuse(tmp_path, checkpoint, ValueError, "label 'fire', but the model has only sea", validation_file=file)
 
     @pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:200])])
     @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
@@ -120,6 +129,11 @@ class TestRefusals:
         with pytest.raises(SystemExit, match=f"^Export of {tmp_path}: [^\n]+$"):
             main()
         assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_text_pair_is_empty(tmp_path):
+    file = write_rows(tmp_path / "rows.csv", text=["one", "two"], text_pair=["wave", ""])
+    assert load_validation_rows(file, tiny_config()) == ([("one", "wave"), ("two", "")], None)
 
 
 @pytest.mark.slow
@@ -142,7 +156,7 @@ class TestFolder:
         assert damaged.returncode != 0
         assert "model.onnx: FAILED" in damaged.stdout
 
-    def test_report_tells_size_difference_agreement_accuracy_and_time(self, exported):
+    def test_report_has_size_difference_agreement_accuracy_and_time(self, exported):
         folder, report = exported
         assert json.loads((folder / "report.json").read_text()) == report
         assert report["rows"] == len(TEXTS)
@@ -154,14 +168,14 @@ class TestFolder:
         assert exact["accuracy"] == report["forms"]["checkpoint"]["accuracy"]
         assert all(form[f"milliseconds_batch_{n}"] > 0 for form in report["forms"].values() for n in (1, 64))
 
-    def test_files_tell_no_path_of_this_machine(self, exported):
+    def test_files_contain_no_path_of_this_machine(self, exported):
         folder, _ = exported
         for file in folder.iterdir():
             assert b".py" not in file.read_bytes()
 
     def test_readme_classifies_where_torch_and_transformers_are_not_installed(self, exported, checkpoint, bare_python):
         folder, _ = exported
-        (code,) = re.findall(r"```python\n([^`]*onnxruntime.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+        code = marked_block(DOCS / "export.md", "onnxruntime")
         code = code.replace("model_int8.onnx", "model.onnx")  # quantization of random weights proves nothing
         command = [bare_python, "-I", "-c", code]
         result = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=True)

@@ -1,12 +1,24 @@
-"""What commands read is checked, and what they write is there as a whole or not at all."""
+"""Input files are checked, and output is written as a whole or not at all."""
+
+import errno
+import fcntl
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
-from builders import TEXTS, save_classifier, tiny_model, write_rows
+from builders import save_classifier, tiny_model
+from disks import small_disk
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from transformers import BertConfig, BertForSequenceClassification
 
 from wave_hf import WaveForTokenClassification, WaveModel
-from wave_hf.files import load_classifier, load_rows, new_folder, writing
+from wave_hf.files import load_classifier, markdown_table, new_folder, writing
 
 
 class TestClassifiers:
@@ -41,30 +53,28 @@ class TestClassifiers:
     def test_tokenizer_larger_than_the_token_table(self, tmp_path):
         save_classifier(tmp_path)
         tiny_model(vocab_size=9).save_pretrained(tmp_path)
-        self.refuse(tmp_path, ValueError, r"tokenizer\.json has ids up to \d+, but the token table only 9 rows")
+        self.refuse(tmp_path, ValueError, r"the tokenizer has ids up to \d+, but the token table has only 9 rows")
 
 
-class TestRows:
-    def test_are_read(self, tmp_path):
-        rows = load_rows(write_rows(tmp_path / "rows.csv", text=TEXTS, label=[1, 2, 3, 4, 5]), ("text", "label"))
-        assert list(rows["text"]) == TEXTS
-        assert list(rows["label"]) == [1, 2, 3, 4, 5]
+def write_half_a_file(file: Path, error: type[BaseException]) -> None:
+    with writing(file) as stream:
+        stream.write("half")
+        raise error
 
-    def test_lack_a_column(self, tmp_path):
-        file = write_rows(tmp_path / "rows.csv", sentence=TEXTS)
-        with pytest.raises(ValueError, match=r"rows\.csv should have a text in each row, in a column named 'text'"):
-            load_rows(file, ("text",))
 
-    def test_lack_a_value(self, tmp_path):
-        file = write_rows(tmp_path / "rows.csv", text=TEXTS, label=["sea", "", "sea", "air", "sea"])
-        with pytest.raises(ValueError, match=r"rows\.csv should have a label in each row, in a column named 'label'"):
-            load_rows(file, ("text", "label"))
+def write_half_a_folder(folder: Path, error: Exception) -> None:
+    with new_folder(folder) as unfinished:
+        (unfinished / "file").write_text("half")
+        raise error
 
-    def test_other_files(self, tmp_path):
-        with pytest.raises(ValueError, match=r"rows\.txt is neither a \.csv nor a \.json file"):
-            load_rows("rows.txt", ("text",))
-        with pytest.raises(FileNotFoundError, match=r"rows\.json does not exist"):
-            load_rows(str(tmp_path / "rows.json"), ("text",))
+
+def write_whole_folder(folder: Path) -> None:
+    with new_folder(folder) as unfinished:
+        (unfinished / "file").write_text("whole")
+
+
+def raise_error(error: Exception) -> None:
+    raise error
 
 
 class TestWriting:
@@ -77,18 +87,68 @@ class TestWriting:
         assert file.read_text() == "new"
         assert list(tmp_path.iterdir()) == [file]
 
-    def test_file_is_the_older_one_if_the_work_fails(self, tmp_path):
+    @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+    def test_file_is_the_older_one_if_the_work_fails(self, tmp_path, error):
         file = tmp_path / "report.md"
         file.write_text("older")
-
-        def fail():
-            with writing(file) as stream:
-                stream.write("half")
-                raise RuntimeError
-
-        with pytest.raises(RuntimeError):
-            fail()
+        with pytest.raises(error):
+            write_half_a_file(file, error)
         assert file.read_text() == "older"
+        assert list(tmp_path.iterdir()) == [file]
+
+    def test_files_whose_names_differ_in_the_ending_alone_can_be_written_at_once(self, tmp_path):
+        with writing(tmp_path / "report.md") as markdown, writing(tmp_path / "report.json") as json:
+            markdown.write("# Report")
+            json.write("{}")
+        assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+            "report.md": "# Report",
+            "report.json": "{}",
+        }
+
+    def test_full_disk_is_named(self, tmp_path):
+        with small_disk(tmp_path / "disk") as disk:
+            refused = pytest.raises(OSError, match=r"No space left on device: '.*disk/report\.md'")
+            with refused, writing(disk / "report.md") as stream:
+                stream.write("x" * 2**20)
+            assert list(disk.iterdir()) == []
+
+
+@contextmanager
+def process_that_writes(folder: Path) -> Iterator[multiprocessing.Process]:
+    """Start a process that has written half of a new folder, and goes on until it is killed."""
+
+    def write() -> None:
+        with new_folder(folder) as unfinished:
+            (unfinished / "half").write_text("half")
+            ready.set()
+            time.sleep(600)
+
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    process = context.Process(target=write)
+    process.start()
+    try:
+        assert ready.wait(60)
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+def at_a_symbolic_link(folder: Path) -> Path:
+    (folder / "elsewhere").mkdir()
+    (folder / "link").symlink_to("elsewhere")
+    return folder / "link"
+
+
+def at_a_symbolic_link_to_a_new_folder(folder: Path) -> Path:
+    (folder / "link").symlink_to("elsewhere")
+    return folder / "link"
+
+
+def test_markdown_table():
+    table = markdown_table(["name", "accuracy"], [["waves", "91.5%"], ["surf", 7]])
+    assert table.splitlines() == ["| name | accuracy |", "| --- | --- |", "| waves | 91.5% |", "| surf | 7 |"]
 
 
 class TestNewFolder:
@@ -103,16 +163,37 @@ class TestNewFolder:
     def test_may_be_there_if_it_is_empty(self, tmp_path):
         with new_folder(tmp_path) as unfinished:
             (unfinished / "file").touch()
-        assert [file.name for file in tmp_path.iterdir()] == ["file"]
+            (unfinished / "more").mkdir()
+            assert not (tmp_path / "file").exists()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "more"]
+
+    @pytest.mark.parametrize("place", [at_a_symbolic_link, at_a_symbolic_link_to_a_new_folder])
+    def test_may_be_a_symbolic_link(self, tmp_path, place: Callable[[Path], Path]):
+        link = place(tmp_path)
+        write_whole_folder(link)
+        assert link.is_symlink()
+        assert (tmp_path / "elsewhere" / "file").read_text() == "whole"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "link"]
+
+    def test_may_be_the_working_directory(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        write_whole_folder(Path("."))
+        assert os.listdir() == ["file"]
+
+    def test_may_be_a_mount_point(self, tmp_path):
+        with small_disk(tmp_path / "volume") as volume:
+            (volume / "lost+found").mkdir()
+            write_whole_folder(volume)
+            assert sorted(file.name for file in volume.iterdir()) == ["file", "lost+found"]
 
     def test_is_not_there_if_the_work_fails(self, tmp_path):
-        def fail():
-            with new_folder(tmp_path / "new") as unfinished:
-                (unfinished / "file").write_text("half")
-                raise RuntimeError
-
         with pytest.raises(RuntimeError):
-            fail()
+            write_half_a_folder(tmp_path / "new", RuntimeError())
+        assert list(tmp_path.iterdir()) == []
+
+    def test_stays_empty_if_the_work_fails(self, tmp_path):
+        with pytest.raises(RuntimeError):
+            write_half_a_folder(tmp_path, RuntimeError())
         assert list(tmp_path.iterdir()) == []
 
     def test_is_not_one_that_holds_files(self, tmp_path):
@@ -120,3 +201,52 @@ class TestNewFolder:
         with pytest.raises(FileExistsError, match=f"{tmp_path} is not empty"), new_folder(tmp_path):
             pass
         assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+    @pytest.mark.parametrize("name", ["file", "file/folder", "file/some/folder"])
+    def test_is_not_below_a_file(self, tmp_path, name):
+        (tmp_path / "file").write_text("mine")
+        with pytest.raises(NotADirectoryError, match=r"cannot be a folder, because .*/file is a file"):
+            write_half_a_folder(tmp_path / name, RuntimeError())
+        assert (tmp_path / "file").read_text() == "mine"
+
+    @pytest.mark.parametrize("exists", [True, False])
+    def test_is_refused_while_another_process_writes_it(self, tmp_path, exists):
+        folder = tmp_path / "new"
+        if exists:
+            folder.mkdir()
+        with process_that_writes(folder):
+            with pytest.raises(BlockingIOError, match="in use by another process"):
+                write_half_a_folder(folder, RuntimeError())
+            assert (tmp_path / "new").exists() == exists
+
+    @pytest.mark.parametrize("exists", [True, False])
+    def test_does_not_hold_what_a_killed_process_left(self, tmp_path, exists):
+        folder = tmp_path / "new"
+        if exists:
+            folder.mkdir()
+        with process_that_writes(folder):
+            pass
+        write_whole_folder(folder)
+        assert list(tmp_path.iterdir()) == [folder]
+        assert [file.name for file in folder.iterdir()] == ["file"]
+
+    def test_without_locks_nothing_of_another_process_is_removed(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(fcntl, "flock", lambda *_: raise_error(OSError(errno.ENOLCK, "No locks available")))
+        write_whole_folder(tmp_path / "new")
+        with process_that_writes(tmp_path / "other"), pytest.raises(FileExistsError, match="other"):
+            write_whole_folder(tmp_path / "other")
+        assert (tmp_path / ".other.unfinished" / "other" / "half").exists()
+
+    def test_full_disk_is_named_whatever_a_library_raises(self, tmp_path):
+        error = SafetensorError("I/O error: No space left on device (os error 28)")
+        with pytest.raises(OSError, match=r"No space left on device: '.*/new'"):
+            write_half_a_folder(tmp_path / "new", error)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("save", [torch.save, lambda weights, file: save_file({"weights": weights}, file)])
+    def test_disk_that_gets_full_is_named(self, tmp_path, save):
+        with small_disk(tmp_path / "disk") as disk:
+            refused = pytest.raises(OSError, match=r"No space left on device: '.*/new'")
+            with refused, new_folder(disk / "new") as unfinished:
+                save(torch.ones(2**20), unfinished / "weights")
+            assert list(disk.iterdir()) == []

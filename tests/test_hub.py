@@ -1,15 +1,14 @@
 """Tests of sharing models on the Hub, over HTTP.
 
-The Hub is that of hub_server.py or, if HF_TOKEN is set, the real one: its user then gets repositories named
-wave-hf-test-*, which are deleted again. As huggingface_hub reads its settings when it is imported, all that speaks to
-the Hub runs in another process: the tests send it the functions at the top.
+The Hub is that of hub_server.py or, if HF_TOKEN is set, the real one: there the tests create repositories named
+wave-hf-test-* and delete them again. As huggingface_hub reads its settings when it is imported, all calls of the Hub
+run in another process: the tests send it the functions at the top.
 """
 
 import importlib
 import json
 import multiprocessing
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ import pytest
 import torch
 from builders import ALL_PARTS, tiny_config, tiny_model
 from hub_server import READ_TOKEN, TOKEN, HubServer
+from pages import DOCS, marked_block
 from test_registration import STRANGER
 from torch.testing import assert_close
 from transformers import (
@@ -39,7 +39,6 @@ from wave_hf import WaveForSequenceClassification, train_tokenizer
 
 pytestmark = pytest.mark.slow
 
-README = Path(__file__).parents[1] / "README.md"
 REAL_TOKEN = os.environ.get("HF_TOKEN")
 WRONG_TOKEN = "hf_wrong"
 INPUT_IDS = torch.arange(12).view(2, 6)
@@ -49,7 +48,7 @@ DIED = 9
 
 
 def call(function: Callable, *args: Any, **options: Any) -> Any:
-    """Call a function; few errors of the libraries survive the way to another process, but their messages do."""
+    """Call a function, and convert its error: those of the libraries cannot be pickled, but their messages can."""
     try:
         return function(*args, **options)
     except Exception as error:
@@ -57,7 +56,7 @@ def call(function: Callable, *args: Any, **options: Any) -> Any:
 
 
 def network(number: int) -> PreTrainedModel:
-    """Return a network whose logits those of no other number equal."""
+    """Return a network whose logits differ for each number."""
     model = tiny_model(**ALL_PARTS)
     with torch.no_grad():
         model.classifier.bias += number
@@ -69,12 +68,12 @@ def expected_logits(number: int) -> torch.Tensor:
 
 
 def logits(name: str | Path, **options: Any) -> torch.Tensor:
-    """Load a network, and return what it makes of the same tokens as all others."""
+    """Load a network and return its logits for INPUT_IDS."""
     return AutoModelForSequenceClassification.from_pretrained(name, **options)(INPUT_IDS).logits.detach()
 
 
 def ask(method: str, *args: Any, **options: Any) -> Any:
-    """Call a function of huggingface_hub; sent by itself, it would bring the settings of the tests along."""
+    """Call a function of huggingface_hub by its name: pickled, it would carry the settings of this process."""
     return getattr(huggingface_hub, method)(*args, **options)
 
 
@@ -89,7 +88,7 @@ def push_files(repository: str, files: dict[str, bytes]) -> None:
 
 
 def push_and_die_before_the_commit(thing: Any, repository: str) -> None:
-    """Upload large files, and end like a process that was killed when all that is missing is the commit."""
+    """Upload large files, and end as if the process had been killed just before the commit."""
 
     def die(request: Any) -> None:
         if "/commit/" in request.url.path:
@@ -112,9 +111,9 @@ def train_and_push(repository: str, output_dir: Path) -> torch.Tensor:
     return model.eval()(INPUT_IDS).logits.detach()
 
 
-def run_readme(repository: str) -> None:
-    """Run what the README says on sharing."""
-    code = re.findall(r"```py\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)[0]
+def run_sharing_page(repository: str) -> None:
+    """Run what the page on sharing says."""
+    code = marked_block(DOCS / "sharing.md", "hub")
     names = {"model": network(1), "tokenizer": train_tokenizer(TEXTS, vocab_size=60)}
     exec(code.replace("you/waves", repository), globals() | names)
 
@@ -126,12 +125,13 @@ def run_script(name: str, options: dict[str, Any]) -> None:
 
 @dataclass
 class Hub:
-    """A Hub, and a process that speaks to it in the name of a user."""
+    """A Hub, and a process that is logged in to it."""
 
     process: ProcessPoolExecutor
+    server: HubServer | None
 
     def run(self, function: Callable, *args: Any, **options: Any) -> Any:
-        """Run a function in that process, and return or raise what it does."""
+        """Run a function in that process, and return its result or raise its error."""
         return self.process.submit(call, function, *args, **options).result(timeout=120)
 
     @property
@@ -141,7 +141,7 @@ class Hub:
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """Return a Hub, and let the processes that tests start know where it is."""
+    """Return a Hub, and set its address in the environment of the processes that tests start."""
     with nullcontext() if REAL_TOKEN else HubServer() as server, pytest.MonkeyPatch.context() as environment:
         settings = {"HF_HOME": tmp_path_factory.mktemp("home"), "DISABLE_SAFETENSORS_CONVERSION": 1}
         if server is not None:
@@ -150,7 +150,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
             environment.setenv(name, str(value))
         environment.delenv("HF_HUB_OFFLINE", raising=False)
         with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as process:
-            yield Hub(process)
+            yield Hub(process, server)
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def repository(hub: Hub) -> Iterator[str]:
 
 @pytest.fixture
 def options(tmp_path: Path) -> dict[str, Any]:
-    """Return the options of a script that trains in an instant and pushes what came of it."""
+    """Return the options of a script that trains for a moment and pushes the result."""
     rows = tmp_path / "rows.csv"
     rows.write_text("text,label\n" + "".join(f"{text},label {i % 2}\n" for i, text in enumerate(TEXTS)))
     tiny_config(vocab_size=60).save_pretrained(tmp_path / "config")
@@ -172,13 +172,13 @@ def options(tmp_path: Path) -> dict[str, Any]:
 
 
 def of_script(script: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with those that only a script with Trainer has."""
+    """Add the options that only scripts with Trainer have."""
     trainer = {} if script == "run_glue_no_trainer" else {"do_train": True, "do_eval": True, "disable_tqdm": True}
     return options | trainer
 
 
 def end_of_script(hub: Hub, script: str, options: dict[str, Any]) -> str:
-    """Run a script that ends with one line, and return the line."""
+    """Run a script that fails with a message of one line, and return the line."""
     with pytest.raises(SystemExit) as end:
         hub.run(run_script, script, of_script(script, options))
     assert "\n" not in end.value.code
@@ -196,7 +196,7 @@ def test_every_commit_can_be_loaded_after_later_ones(hub, repository):
 
 
 def test_readme_shares_a_model(hub, repository):
-    hub.run(run_readme, repository)
+    hub.run(run_sharing_page, repository)
     assert_close(hub.run(logits, repository), expected_logits(1))
 
 
@@ -223,7 +223,7 @@ def test_trainer_pushes_what_it_trained(hub, repository, tmp_path):
     assert hub.run(ask, "model_info", repository).private
 
 
-def test_stranger_needs_transformers_and_trust_alone(hub, repository, tmp_path):
+def test_repository_loads_without_the_package(hub, repository, tmp_path):
     hub.run(push, network(1), repository)
     command = [sys.executable, "-I", "-c", STRANGER, repository, tmp_path]
     result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
@@ -253,11 +253,14 @@ def test_missing_repositories_and_revisions_are_named(hub, repository):
         hub.run(logits, repository, revision="no-such-branch")
 
 
+DAMAGED_WEIGHTS = "The weights of .* are truncated or damaged"
+
+
 @pytest.mark.parametrize(
     ("file", "damage", "message"),
     [
-        ("model.safetensors", lambda content: content[:-1], r"model\.safetensors is cut off"),
-        ("model.safetensors", lambda content: b"\xff" * 8 + content[8:], r"model\.safetensors is cut off"),
+        ("model.safetensors", lambda content: content[:-1], DAMAGED_WEIGHTS),
+        ("model.safetensors", lambda content: b"\xff" * 8 + content[8:], DAMAGED_WEIGHTS),
         ("config.json", lambda content: content.replace(b": 8", b": -8"), r"config\.json of .*: hidden_size is -8"),
     ],
     ids=["weights without an end", "weights without a header", "config"],
@@ -266,8 +269,9 @@ def test_damaged_file_is_named(file, damage, message, hub, repository, tmp_path)
     network(1).save_pretrained(tmp_path)
     files = {name: (tmp_path / name).read_bytes() for name in ("config.json", "model.safetensors")}
     hub.run(push_files, repository, files | {file: damage(files[file])})
-    with pytest.raises((OSError, RuntimeError), match=message):
+    with pytest.raises((OSError, RuntimeError), match=message) as error:
         hub.run(logits, repository)
+    assert repository in str(error.value)
 
 
 def test_pickled_weights_are_refused(hub, repository, tmp_path):
@@ -280,7 +284,7 @@ def test_pickled_weights_are_refused(hub, repository, tmp_path):
         hub.run(logits, repository)
 
 
-def test_card_on_the_hub_tells_of_the_run(hub, repository, options):
+def test_card_on_the_hub_reports_the_run(hub, repository, options):
     hub.run(run_script, "run_classification", of_script("run_classification", options | {"hub_model_id": repository}))
     card = huggingface_hub.ModelCard.load(hub.run(ask, "hf_hub_download", repository, "README.md"))
     (result,) = card.data.eval_results
@@ -317,3 +321,38 @@ class TestScripts:
         reason = end_of_script(hub, script, options | {"model_name_or_path": repository})
         assert repository in reason
         assert not options["output_dir"].exists()
+
+
+@pytest.mark.skipif(bool(REAL_TOKEN), reason="looks at all that arrives at the Hub")
+@pytest.mark.parametrize(
+    ("script", "more", "expected"),
+    [
+        (
+            "run_classification",
+            {"save_steps": 2, "hub_strategy": "all_checkpoints"},
+            {"README.md", "training_args.bin", "checkpoint-2/training_args.bin", "checkpoint-2/optimizer.pt"},
+        ),
+        ("run_glue_no_trainer", {"checkpointing_steps": 2, "with_tracking": True}, {"model.safetensors"}),
+    ],
+)
+def test_tokens_never_leave_the_machine(
+    script, more, expected, hub, repository, options, run_process, monkeypatch, tmp_path
+):
+    hub.run(push, tiny_config(vocab_size=60), repository, private=True)
+    hub.run(push, train_tokenizer(TEXTS, vocab_size=60), repository)
+    options |= {"config_name": repository, "tokenizer_name": repository, "hub_model_id": repository}
+    secrets = {"token": READ_TOKEN, "hub_token": TOKEN, "HF_TOKEN": "hf_of_the_environment"}
+    monkeypatch.setenv("HF_TOKEN", secrets["HF_TOKEN"])
+    options |= {"token": secrets["token"], "hub_token": secrets["hub_token"], "report_to": "tensorboard"}
+    options = {name: str(value) for name, value in of_script(script, options | more).items()}
+    ended = run_process(importlib.import_module(script).__file__, **options)
+    assert ended.returncode == 0, ended.stderr
+
+    pushed = {}
+    for files in hub.server.repositories[repository].commits.values():
+        pushed |= files
+    assert pushed.keys() >= expected
+    written = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
+    said = [ended.stdout.encode(), ended.stderr.encode()]
+    for content in (*hub.server.received, *pushed.values(), *written, *said):
+        assert not [name for name, secret in secrets.items() if secret.encode() in content]

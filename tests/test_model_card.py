@@ -1,4 +1,4 @@
-"""Tests of model cards."""
+"""Model cards: their metadata, their text, and the cards that Trainer writes."""
 
 import math
 import re
@@ -10,7 +10,8 @@ from builders import tiny_model
 from huggingface_hub import ModelCard, metadata_load
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
-from wave_hf.model_card import Evaluation, ModelCardTrainer, compare_cards, create_model_card, main
+from wave_hf.model_card import Evaluation, ModelCardTrainer, compare_cards, create_model_card, find_cards, main
+from wave_hf.recipes import recipe_names
 
 CARDS = Path(__file__).parents[1] / "model_cards"
 EVALUATION = Evaluation("Three Topics", 40, {"accuracy": 0.75}, dataset_type="somebody/topics", dataset_config="small")
@@ -47,7 +48,7 @@ class TestMetadata:
             }
         ]
 
-    def test_tells_the_hub_what_the_model_is(self, metadata):
+    def test_describes_the_model_to_the_hub(self, metadata):
         assert metadata["library_name"] == "transformers"
         assert metadata["pipeline_tag"] == "text-classification"
         assert metadata["license"] == "mit"
@@ -84,11 +85,16 @@ class TestText:
         [
             ({}, "does not see the order of words", "text_pair"),
             ({"local_kernel_size": 5}, "within 5 tokens a layer", "does not see the order"),
+            ({"local_kernel_size": 5, "variant_kernel_size": 3}, "within 7 tokens a layer", "does not see the order"),
             ({"max_position_embeddings": 16}, "combined by modulation,", "order of words"),
             ({"wave_operation": "interference"}, "combined by interference,", "modulation"),
-            ({"pair_encoding": "separate"}, "text_pair", "gives texts"),
+            ({"pair_encoding": "separate"}, "gives pairs of texts one of the labels: LABEL_0", "gives texts"),
             ({"num_labels": 1, "problem_type": "regression"}, "gives texts a number.", "LABEL_0"),
-            ({"problem_type": "multi_label_classification"}, "a score for each label: LABEL_0", "one of the labels"),
+            (
+                {"problem_type": "multi_label_classification"},
+                "gives texts a score for each label: LABEL_0",
+                "one of the labels",
+            ),
         ],
     )
     def test_says_what_is_true_of_the_config(self, fields, said, not_said):
@@ -98,7 +104,7 @@ class TestText:
 
 
 class TestTrainer:
-    def test_card_tells_of_the_run(self, tmp_path):
+    def test_card_describes_the_run(self, tmp_path):
         trainer = trainer_of(tiny_model(), tmp_path, max_steps=1, learning_rate=0.125, seed=7)
         trainer.train()
         accuracy = trainer.evaluate()["eval_accuracy"]
@@ -113,6 +119,16 @@ class TestTrainer:
             assert part in card.text
         assert str(tmp_path.parent) not in card.content
 
+    def test_card_reports_the_last_evaluation(self, tmp_path):
+        trainer = trainer_of(tiny_model(), tmp_path)
+        trainer.compute_metrics = lambda pair: {"f1": 0.25}
+        trainer.evaluate()
+        trainer.compute_metrics = lambda pair: {"f1": 0.5}
+        trainer.evaluate()
+        trainer.create_model_card()
+        (result,) = ModelCard.load(tmp_path / "README.md").data.eval_results
+        assert (result.metric_type, result.metric_value) == ("f1", 0.5)
+
     def test_card_of_another_network_is_trainers_own(self, tmp_path):
         config = BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
         trainer = trainer_of(BertForSequenceClassification(config), tmp_path, trainer_class=ModelCardTrainer)
@@ -125,6 +141,7 @@ class TestComparison:
         for name in ("first", "second"):
             create_model_card(tiny_model(), name, EVALUATION).save(tmp_path / f"{name}.md")
         (tmp_path / "README.md").write_text("not a card")
+        (tmp_path / "LOG.md").write_text("not a card either")
         rows = [line for line in compare_cards(tmp_path).splitlines() if line.startswith("| [")]
         assert [row.split("]")[0] for row in rows] == ["| [first", "| [second"]
         assert all("| Three Topics | accuracy 0.75 |" in row for row in rows)
@@ -135,7 +152,7 @@ class TestComparison:
 
     def test_command_line_ends_with_one_line(self, tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["model_card", "--folder", str(tmp_path)])
-        with pytest.raises(SystemExit, match=f"^folder is '{tmp_path}', but should hold model cards"):
+        with pytest.raises(SystemExit, match=f"^Model cards: folder is '{tmp_path}', but should hold model cards"):
             main()
         assert not any(tmp_path.iterdir())
 
@@ -143,5 +160,4 @@ class TestComparison:
         assert (CARDS / "README.md").read_text(encoding="utf-8") == compare_cards(CARDS)
 
     def test_committed_cards_are_of_the_recipes(self):
-        recipes = {file.parent.name for file in CARDS.parent.glob("examples/configs/*/config.json")}
-        assert {file.stem for file in CARDS.glob("*.md")} - {"README"} <= recipes
+        assert {file.stem for file in find_cards(CARDS)} <= set(recipe_names())

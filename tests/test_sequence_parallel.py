@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import torch
 from builders import ALL_PARTS, configs, random_ids, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pages import DOCS, marked_block
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
@@ -31,6 +31,7 @@ TIMEOUT = 10  # seconds that a process waits for the others
 LABELS = torch.tensor([1, 0])
 KINDS = {
     "local_kernel_size": st.sampled_from([None, 1, 3, 5]),
+    "variant_kernel_size": st.sampled_from([None, 1, 3, 5]),
     "local_kernel_groups": st.sampled_from([None, 1, 2]),
     "max_position_embeddings": st.sampled_from([None, 64]),
 }
@@ -60,7 +61,8 @@ def check_random_cases() -> None:
     draw()
     for config, length, seed, masked in cases:
         # Where one token has nearly the whole energy of a text, the difference of the two loses half of the digits.
-        dtype = torch.float64 if masked or length < 24 else torch.float32
+        # Scaled waves lose more of them: their gradient is the difference of two nearly equal ones.
+        dtype = torch.float64 if masked or length < 24 or config.scale_waves else torch.float32
         model = tiny_model(config).to(dtype)
         inputs = {"input_ids": random_ids(2, length, seed=seed), "labels": LABELS}
         if masked:
@@ -76,7 +78,7 @@ def check_random_cases() -> None:
 
 
 def check_training() -> None:
-    """Dropped tokens and layers that are checkpointed: all processes stay alike, and gradients finite."""
+    """Token dropout and gradient checkpointing work: all gradients are finite."""
     model = tiny_model(**ALL_PARTS, token_dropout_prob=0.3, hidden_dropout_prob=0.1).train()
     model.gradient_checkpointing_enable()
     with sequence_parallel(model):
@@ -101,7 +103,7 @@ def check_data_parallel() -> None:
 
 
 def check_refusals() -> None:
-    """Processes with different texts are told so, and the context leaves the model as it was."""
+    """Different texts in the processes raise an error, and the context leaves the model as it was."""
     model, rank = tiny_model(), distributed.get_rank()
     for ids in (random_ids(1, 8, seed=rank), random_ids(1, 8 + rank)):
         with sequence_parallel(model), pytest.raises(ValueError, match="should all have the same whole batch"):
@@ -126,7 +128,7 @@ def check_all() -> None:
 
 
 def lose_a_process(how: str) -> None:
-    """Run until the other process dies or stays away."""
+    """Run until the other process dies or hangs."""
     model = tiny_model()
     with sequence_parallel(model):
         for step in range(3):
@@ -175,9 +177,8 @@ def test_composes_with_data_parallelism(start):
 
 
 @pytest.mark.slow
-def test_example_runs_as_told(tmp_path):
-    readme = Path(__file__).parents[1] / "examples" / "README.md"
-    (code,) = re.findall(r"```python\n([^`]*sequence_parallel.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+def test_example_of_the_page_runs(tmp_path):
+    code = marked_block(DOCS / "long_texts.md", "torchrun")
     (tmp_path / "train_long.py").write_text(code, encoding="utf-8")
     # the address: a machine's own name need not be one that can be reached
     launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "localhost", "--nproc_per_node", "2"]

@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from builders import TOKENIZER, tiny_config
 from datasets import Dataset
 from transformers import AutoTokenizer, BertTokenizer
 
-from wave_hf.tokenization import train_tokenizer
+from wave_hf.tokenization import check_tokenizer_fits, train_tokenizer
 
 TEXTS = [
     "A wave carries energy, not matter.",
@@ -108,13 +109,13 @@ def test_frequent_characters_are_kept_when_there_is_no_room_for_all():
 
 @pytest.mark.parametrize("texts", [[], ["", " \n\t"]])
 def test_no_text_is_refused(texts):
-    with pytest.raises(ValueError, match="`texts` holds no text"):
+    with pytest.raises(ValueError, match="texts holds no text"):
         train_tokenizer(texts)
 
 
 @pytest.mark.parametrize("vocab_size", [-1, 0, 5, 6])
 def test_vocabulary_without_room_for_a_character_is_refused(vocab_size):
-    with pytest.raises(ValueError, match=f"`vocab_size` is {vocab_size}, but must be at least 7"):
+    with pytest.raises(ValueError, match=f"vocab_size is {vocab_size}, but should be at least 7"):
         train_tokenizer(TEXTS, vocab_size=vocab_size)
 
 
@@ -145,9 +146,16 @@ def test_every_process_learns_the_same_vocabulary():
     words = ["".join(generator.choices("abcdefgh", k=6)) for _ in range(500)]
     script = f"""
 import json
-from wave_hf.tokenization import train_tokenizer
+from wave_hf.tokenization import check_tokenizer_fits, train_tokenizer
 print(json.dumps(train_tokenizer({words!r}, vocab_size=300).get_vocab()))
 """
     there = json.loads(run_python(script, PYTHONHASHSEED="7"))
 
     assert there == train_tokenizer(words, vocab_size=300).get_vocab()
+
+
+def test_a_tokenizer_fits_a_table_with_a_row_for_each_token():
+    check_tokenizer_fits(TOKENIZER, tiny_config(vocab_size=len(TOKENIZER)), "waves")
+    message = "waves: the tokenizer has ids up to 14, but the token table has only 14 rows"
+    with pytest.raises(ValueError, match=message):
+        check_tokenizer_fits(TOKENIZER, tiny_config(vocab_size=len(TOKENIZER) - 1), "waves")

@@ -1,4 +1,4 @@
-"""Token tables from encoders: what a row stands for, what is done to it, and folders that train further."""
+"""Token tables from encoders: the vectors of tokens, their width and weights, and folders that can be trained."""
 
 import sys
 
@@ -136,7 +136,7 @@ def test_reduced_vectors_are_the_principal_components(width, seed):
     reduced = reduce_width(vectors, width)
     assert_close(reduced.mean(dim=0), torch.zeros(width), atol=1e-5, rtol=0)
     scatter = reduced.T @ reduced
-    # Nothing else of that width keeps as much, and no two dimensions tell the same.
+    # No other projection to that width keeps more, and the dimensions are uncorrelated.
     largest = torch.linalg.svdvals(vectors - vectors.mean(dim=0))[:width].square()
     assert_close(scatter, largest.diag(), atol=1e-4, rtol=1e-4)
 
@@ -163,12 +163,16 @@ class TestRefusals:
 
     def test_a_table_wider_than_the_encoder(self, refused, encoder, tmp_path):
         WaveConfig(hidden_size=9).save_pretrained(tmp_path / "wide")
-        assert "9 wide (embedding_size, or else hidden_size), but the encoder's vectors have only 8" in refused(
-            encoder, "--config_name", tmp_path / "wide"
+        message = (
+            "9 wide (embedding_size, or else hidden_size), but should be at most as wide as the encoder's vectors, 8"
         )
+        assert message in refused(encoder, "--config_name", tmp_path / "wide")
+
+    def test_a_recipe_wider_than_the_encoder(self, refused, encoder):
+        assert "the token table is 320 wide" in refused(encoder, "--config_name", "wave-distilled")
 
     def test_the_config_of_another_network(self, refused, encoder):
-        assert "of a bert, but should be of a wave_network" in refused(encoder, "--config_name", encoder)
+        assert "is 'bert', but should be 'wave_network'" in refused(encoder, "--config_name", encoder)
 
     def test_no_encoder(self, refused, tmp_path):
         assert str(tmp_path / "nowhere") in refused(tmp_path / "nowhere")
@@ -176,12 +180,14 @@ class TestRefusals:
     def test_more_tokens_than_vectors(self, refused, tmp_path):
         train_tokenizer(TEXTS * 2).save_pretrained(tmp_path / "encoder")
         BertModel(encoder_config(BertConfig, vocab_size=9)).save_pretrained(tmp_path / "encoder")
-        assert "tokens, but the encoder's table only 9 rows" in refused(tmp_path / "encoder")
+        assert "the encoder: the tokenizer has ids up to 43, but the token table has only 9 rows" in refused(
+            tmp_path / "encoder"
+        )
 
     def test_no_padding_token(self, refused, tmp_path):
         GPT2Tokenizer(vocab={"a": 0, "<|endoftext|>": 1}, merges=[]).save_pretrained(tmp_path / "encoder")
         BertModel(encoder_config(BertConfig, vocab_size=9)).save_pretrained(tmp_path / "encoder")
-        assert "the tokenizer has no padding token" in refused(tmp_path / "encoder")
+        assert "the tokenizer of the encoder has no padding token" in refused(tmp_path / "encoder")
 
     def test_fewer_tokens_of_a_tokenizer_that_could_not_spell(self, refused, tmp_path):
         vocabulary = {token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", "a"])}

@@ -1,6 +1,6 @@
-"""Making the token table smaller, which is nearly the whole of a small Wave Network.
+"""Compression of the token table, which holds most of the parameters of a small Wave Network.
 
-Both ways need no training and return an ordinary model that saves, loads and trains like any other.
+Both functions need no training and return an ordinary model, which can be saved, loaded and trained further.
 """
 
 import copy
@@ -20,29 +20,29 @@ Model = TypeVar("Model", bound=WavePreTrainedModel)
 def prune_vocabulary(
     model: Model, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], vocab_size: int
 ) -> tuple[Model, BertTokenizer]:
-    """Keep the tokens that texts use most, and split the words of all others into those.
+    """Keep only the most frequent tokens; words of other tokens are split into kept ones.
 
-    Special tokens and single characters always stay, so that a word that has lost its token is still spelt out. The
-    other tokens of such a word were trained less, or not at all, to stand for it, which costs accuracy; a text of kept
-    tokens alone gets exactly the logits that it had. Tokens keep their order.
+    Special tokens and single characters are always kept, so that every word can still be spelled out. The pieces of a
+    split word have been trained less to represent it, which costs accuracy. The logits of a text that contains only
+    kept tokens stay exactly the same. Tokens keep their order.
 
     Args:
-        model: Left as it is.
-        tokenizer: Its tokenizer, of WordPiece such as `train_tokenizer` makes. Left as it is.
-        texts: What the tokens are counted in, best the texts that the model was trained on.
-        vocab_size: The most tokens that stay. Fewer do if `texts` uses fewer.
+        model: A model, which is not changed.
+        tokenizer: Its WordPiece tokenizer, such as `train_tokenizer` returns, which is not changed.
+        texts: Texts to count the tokens in, ideally the training texts of the model.
+        vocab_size: Largest number of tokens to keep. Tokens that `texts` does not use are dropped in any case.
 
     Returns:
-        A copy of the model whose table has only the rows of the kept tokens, and the tokenizer of these.
+        A copy of the model whose token table has only the rows of the kept tokens, and a tokenizer of these tokens.
 
     Raises:
-        TypeError: The tokenizer is of another kind.
-        ValueError: `vocab_size` has no room for the tokens that always stay.
+        TypeError: The tokenizer is not a WordPiece tokenizer.
+        ValueError: `vocab_size` is smaller than the number of special tokens and single characters.
     """
     if not isinstance(tokenizer, BertTokenizer):
         raise TypeError(
-            f"tokenizer is a {type(tokenizer).__name__}, but should be a BertTokenizer: only WordPiece can lose any "
-            "token and still spell all words."
+            f"tokenizer is a {type(tokenizer).__name__}, but should be a BertTokenizer: only WordPiece can drop "
+            "any token and still spell every word."
         )
     vocabulary = tokenizer.get_vocab()
     kept = [
@@ -61,7 +61,7 @@ def prune_vocabulary(
     rows = [vocabulary[token] for token in kept]
 
     vocab = {token: row for row, token in enumerate(kept)}
-    # What the tokenizer was made with, but for the ids that it would otherwise restore.
+    # All options of the tokenizer except the ids of its added tokens, which have changed.
     options = {name: value for name, value in tokenizer.init_kwargs.items() if name != "added_tokens_decoder"}
     pruned_tokenizer = type(tokenizer)(**(options | {"vocab": vocab}))
     if truncation := tokenizer.backend_tokenizer.truncation:
@@ -76,28 +76,28 @@ def prune_vocabulary(
 
 
 def factorize_embeddings(model: Model, embedding_size: int) -> Model:
-    """Give the token table fewer columns, and a linear map that widens them again.
+    """Replace the token table by a narrower one and a linear map back to the hidden size.
 
-    Of all tables of that width it takes the one with the smallest sum of squared errors in what the first layer makes
-    of the tokens, its two variants: the truncated singular value decomposition of table times `variants`. Tables of
-    positions and token types are reduced to the same columns.
+    Among all tables of that width, the result has the smallest sum of squared errors of the two variants that the
+    first layer computes from the tokens: it is the truncated singular value decomposition of the table times
+    `variants`. The tables of positions and token types are projected onto the same columns.
 
     Args:
-        model: Left as it is.
-        embedding_size: Width of the new table: `config.embedding_size` of the new model.
+        model: A model, which is not changed.
+        embedding_size: Width of the new table, the `config.embedding_size` of the new model.
 
     Returns:
         A copy of the model with narrower tables and a new `embed_proj`.
 
     Raises:
-        ValueError: The table is no wider than `embedding_size`.
+        ValueError: `embedding_size` is not below the width of the table.
     """
     factorized = copy.deepcopy(model)
     wave: Any = factorized.base_model
     width = wave.embed_tokens.embedding_dim
     if not 1 <= embedding_size < width:
         raise ValueError(
-            f"embedding_size is {embedding_size}, but should be at least 1 and below {width}, the width now."
+            f"embedding_size is {embedding_size}, but should be at least 1 and below {width}, the present width."
         )
     hidden_size = factorized.config.hidden_size
     with torch.no_grad():
@@ -110,7 +110,7 @@ def factorize_embeddings(model: Model, embedding_size: int) -> Model:
             if (table := getattr(wave, name)) is not None:
                 setattr(wave, name, _embedding(table.weight @ to_both @ columns.T, table.padding_idx))
         wave.embed_proj = nn.Linear(embedding_size, hidden_size)
-        # The columns are of the two variants; what gives them there is their least squares solution here.
+        # The columns live in the space of the variants; the pseudoinverse maps them back to the hidden size.
         wave.embed_proj.weight.copy_((columns @ torch.linalg.pinv(to_variants)).T)
         wave.embed_proj.bias.copy_(bias)
     factorized.config.embedding_size = embedding_size

@@ -1,14 +1,13 @@
-#!/usr/bin/env python
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""Tasks that need no download, made of the documentation strings of installed libraries.
+"""Tasks that need no download, built from the documentation strings of installed libraries.
 
-    python examples/documentation_tasks.py --output_dir tasks
+- Code words: which words of a paragraph are code? The authors marked them with backticks, which are removed.
+- Next sentences: which of four sentences of a library continues a docstring?
+- Parameters: which span of a docstring's list of parameters describes a given parameter?
 
-writes them as files; `run_ner.py`, `run_swag.py` and `run_qa.py` read theirs without that, if no data is named.
+`run_ner.py`, `run_swag.py` and `run_qa.py` use them if no data is named. This command writes them to files:
 
-- Code words: which words of a paragraph are code? The authors marked them with backticks, which are taken away.
-- Next sentence: which of four sentences goes on with a docstring? All four are of one library.
-- Parameters: which span of a docstring's list of parameters tells what one of them is?
+    python -m wave_hf.documentation_tasks --output_dir tasks
 """
 
 import json
@@ -21,22 +20,22 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from common import exit_on_error
 from datasets import Dataset, DatasetDict
 from datasets.utils import tqdm
 from transformers import HfArgumentParser
 
-from wave_hf.documentation_corpus import LIBRARIES, prose_paragraphs, prose_sentences, read_docstrings, split_sentences
-from wave_hf.files import writing
+from .documentation_corpus import LIBRARIES, prose_paragraphs, prose_sentences, read_docstrings, split_sentences
+from .files import writing
+from .training.errors import exit_on_error
 
 Row = dict[str, Any]
 
 ROWS_PER_LIBRARY = 1_000
 
 _WORD = re.compile(r"\w+(?:[.'-]\w+)*|[^\w\s]")
-# `code`, ``code``, :class:`~code` and [`code`](link), all of them with the backticks of their ends.
+# `code`, ``code``, :class:`~code` and [`code`](link).
 _CODE_SPAN = re.compile(r"\[?(?::[\w:]+:)?(?P<ticks>`{1,2})[~!]?(?P<code>[^`<>]+)(?P=ticks)(?:\](?:\([^)]*\))?)?")
-_NOT_OURS = re.compile(r"`|:math:|\$|\]_|>>>")  # links, formulas, citations: what is left of their marks
+_OTHER_MARKUP = re.compile(r"`|:math:|\$|\]_|>>>")  # marks of links, formulas, citations and doctests
 
 _NUMPY_SECTION = re.compile(r"^Parameters\n-+\n(.*?)(?=\n\S[^\n]*\n-{3,}|\Z)", re.MULTILINE | re.DOTALL)
 _GOOGLE_SECTION = re.compile(r"^(?:Args|Arguments|Parameters):\n((?:[ \t]+\S.*\n?|\s*\n)+)", re.MULTILINE)
@@ -45,17 +44,17 @@ _GOOGLE_ENTRY = re.compile(r"(\w+)(?: ?\((.*?)\))?:[ \t]*(.*)\n?((?:.*\n?)*)")
 
 
 def load_code_words(seed: int = 42) -> DatasetDict:
-    """Return words with a tag each, as `run_ner.py` reads them: `tokens`, `ner_tags` (B-CODE, I-CODE, O)."""
+    """Build the code words, for `run_ner.py`: `tokens` and `ner_tags` (B-CODE, I-CODE or O)."""
     return _build(_code_words, seed)
 
 
 def load_next_sentences(seed: int = 42) -> DatasetDict:
-    """Return choices as `run_swag.py` reads them: `sent1`, `sent2` (empty), `ending0` to `ending3`, `label`."""
+    """Build the next sentences, for `run_swag.py`: `sent1`, `sent2` (empty), `ending0` to `ending3` and `label`."""
     return _build(_next_sentences, seed)
 
 
 def load_sentence_pairs(seed: int = 42) -> DatasetDict:
-    """Return sentences that follow each other, as `train_sentence_embeddings.py` reads them."""
+    """Build pairs of consecutive sentences, for `train_sentence_embeddings.py`: `sentence1` and `sentence2`."""
 
     def read(row: Row) -> Row:
         return {"sentence1": row["sent1"], "sentence2": row[f"ending{row['label']}"]}
@@ -65,9 +64,9 @@ def load_sentence_pairs(seed: int = 42) -> DatasetDict:
 
 
 def load_parameters(seed: int = 42) -> DatasetDict:
-    """Return questions as `run_qa.py` reads them: `id`, `question`, `context`, `answers`.
+    """Build the parameters, for `run_qa.py`: `id`, `question`, `context` and `answers`.
 
-    An answer occurs once in all rows, so that none can be learnt by heart.
+    All answers differ, so that none can be memorized.
     """
     return _build(_parameters, seed)
 
@@ -80,7 +79,7 @@ DOCUMENTATION_TASKS = {
 
 
 def _build(read_rows: Callable[[str, int], Iterator[tuple[str, Row]]], seed: int) -> DatasetDict:
-    """Collect up to 1,000 rows of each library with a key that is theirs alone, and split them 80 : 10 : 10."""
+    """Collect up to 1,000 rows of each library, all with different keys, and split them 80 : 10 : 10."""
     rows: dict[str, Row] = {}
     for library in tqdm(LIBRARIES, desc="Reading documentation strings", unit="library"):
         unseen = ((key, row) for key, row in read_rows(library, seed) if key not in rows)
@@ -95,12 +94,12 @@ def _build(read_rows: Callable[[str, int], Iterator[tuple[str, Row]]], seed: int
 def _code_words(library: str, seed: int) -> Iterator[tuple[str, Row]]:
     for paragraph in chain.from_iterable(map(prose_paragraphs, read_docstrings(library, seed))):
         tokens, tags = _tag_code(paragraph)
-        if 10 <= len(tokens) <= 100 and "B-CODE" in tags and not _NOT_OURS.search(_CODE_SPAN.sub("", paragraph)):
+        if 10 <= len(tokens) <= 100 and "B-CODE" in tags and not _OTHER_MARKUP.search(_CODE_SPAN.sub("", paragraph)):
             yield " ".join(tokens).casefold(), {"tokens": tokens, "ner_tags": tags}
 
 
 def _tag_code(paragraph: str) -> tuple[list[str], list[str]]:
-    """Cut a paragraph into words, and tell which stood between backticks."""
+    """Split a paragraph into words, and tag those between backticks."""
     tokens: list[str] = []
     tags: list[str] = []
     start = 0
@@ -115,7 +114,7 @@ def _tag_code(paragraph: str) -> tuple[list[str], list[str]]:
 
 def _next_sentences(library: str, seed: int) -> Iterator[tuple[str, Row]]:
     openings = (list(islice(prose_sentences(docstring), 2)) for docstring in read_docstrings(library, seed))
-    # More than are needed, as some occur twice; the false endings are drawn from all of them.
+    # Twice as many as needed, because some are repeated; the wrong endings are drawn from all of them.
     pairs = dict(islice((opening for opening in openings if len(opening) == 2), 2 * ROWS_PER_LIBRARY))
     generator = random.Random(seed)
     for first, second in pairs.items():
@@ -139,14 +138,14 @@ def _parameters(library: str, seed: int) -> Iterator[tuple[str, Row]]:
         name, kind, text = entries[asked]
         answer = split_sentences(text)[0]
         if 3 <= len(answer.split()) <= 25:
-            start = len("".join(f"{told} " for told in described[:asked]) + f"{name} : {kind} ")
+            start = len("".join(f"{other} " for other in described[:asked]) + f"{name} : {kind} ")
             answers = {"text": [answer], "answer_start": [start]}
             row = {"id": f"{library}-{number}", "question": f"What is {name}?", "context": context, "answers": answers}
             yield answer.casefold(), row
 
 
 def _read_parameters(docstring: str) -> Iterator[tuple[str, str, str]]:
-    """Yield the name, the type and the first paragraph of what is said of each parameter, in two common styles."""
+    """Yield the name, type and first paragraph of the description of each parameter, in NumPy or Google style."""
     for section, entry in ((_NUMPY_SECTION, _NUMPY_ENTRY), (_GOOGLE_SECTION, _GOOGLE_ENTRY)):
         for block in section.findall(docstring):
             for part in re.split(r"^(?=\S)", textwrap.dedent(block), flags=re.MULTILINE):
@@ -160,21 +159,22 @@ def _read_parameters(docstring: str) -> Iterator[tuple[str, str, str]]:
 
 @dataclass
 class FileArguments:
-    """Where the files go."""
+    """Options of the command."""
 
     output_dir: str = field(metadata={"help": "Folder for TASK/train.json, validation.json and test.json."})
 
 
 def main() -> None:
-    """Write all tasks as json files."""
-    with exit_on_error("Arguments"):
-        (args,) = HfArgumentParser(FileArguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
-    for name, load in DOCUMENTATION_TASKS.items():
-        folder = Path(args.output_dir) / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for split, rows in load().items():
-            with writing(folder / f"{split}.json") as stream:
-                stream.writelines(json.dumps(row) + "\n" for row in rows)
+    """Parse the command line and write all tasks as json files."""
+    parser = HfArgumentParser(FileArguments, prog="python -m wave_hf.documentation_tasks")  # type: ignore[arg-type]
+    (args,) = parser.parse_args_into_dataclasses()
+    with exit_on_error(f"Tasks in {args.output_dir}"):
+        for name, load in DOCUMENTATION_TASKS.items():
+            folder = Path(args.output_dir) / name
+            folder.mkdir(parents=True, exist_ok=True)
+            for split, rows in load().items():
+                with writing(folder / f"{split}.json") as stream:
+                    stream.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Export of a trained classifier to ONNX, for machines without torch and transformers.
+"""Export of a trained classifier to ONNX, to run it without torch and transformers.
 
     python -m wave_hf.export MODEL_DIR OUT_DIR --int8
 
-OUT_DIR then holds all that onnxruntime and tokenizers need, a report of how far each form of the model is from the
-checkpoint, and SHA256SUMS: `sha256sum --check SHA256SUMS` there finds a file that was damaged on its way.
+OUT_DIR then holds the files that onnxruntime and tokenizers need, a report that compares each form of the model with
+the checkpoint, and SHA256SUMS, with which `sha256sum --check SHA256SUMS` finds files damaged in transfer.
 """
 
 import copy
@@ -19,7 +19,6 @@ import numpy as np
 import onnx_ir
 import onnxruntime
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from tokenizers import Tokenizer
 from torch import nn
@@ -30,17 +29,20 @@ from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicC
 from .compression import factorize_embeddings, prune_vocabulary
 from .configuration_wave import WaveConfig
 from .documentation_corpus import load_documentation_corpus
-from .files import load_classifier, load_rows, load_texts, new_folder
+from .files import load_classifier, new_folder
 from .modeling_wave import WaveForSequenceClassification
+from .training.errors import exit_on_error
+from .training.readers import load_texts, read_file
 
 BATCH_SIZE = 64
+MIN_RUN_TIME = 1.0  # seconds that each latency is measured for
 
 Inputs = dict[str, np.ndarray]  # each `(B, T)`, int64
 
 
 @dataclass
 class Form:
-    """One form of the model: what turns inputs into logits `(B, num_labels)`, its tokenizer and its bytes."""
+    """A form of the model: a function from inputs to logits `(B, num_labels)`, its tokenizer and its size in bytes."""
 
     compute_logits: Callable[[Inputs], np.ndarray]
     tokenizer: Tokenizer
@@ -48,7 +50,7 @@ class Form:
 
     @classmethod
     def of_model(cls, model: WaveForSequenceClassification, tokenizer: Tokenizer) -> "Form":
-        """Return the form that PyTorch runs."""
+        """Return the form that runs in PyTorch."""
 
         @torch.inference_mode()
         def compute_logits(inputs: Inputs) -> np.ndarray:
@@ -58,7 +60,7 @@ class Form:
 
     @classmethod
     def of_file(cls, file: Path, tokenizer: Tokenizer) -> "Form":
-        """Return the form that onnxruntime runs, on one core."""
+        """Return the form that runs in onnxruntime, on one core."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
@@ -70,7 +72,7 @@ class Form:
         return cls(compute_logits, tokenizer, file.stat().st_size)
 
     def encode(self, texts: list[Any]) -> Inputs:
-        """Turn texts, or pairs of them, into inputs."""
+        """Return the inputs of texts, or of pairs of them."""
         encodings = self.tokenizer.encode_batch(texts)
         columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
         return {name: np.array([getattr(row, column) for row in encodings]) for name, column in columns.items()}
@@ -81,44 +83,43 @@ class Form:
         return np.concatenate([self.compute_logits(self.encode(batch)) for batch in batches])
 
     def milliseconds(self, texts: list[Any]) -> float:
-        """Return the median time of one batch on one core, without tokenizing."""
+        """Return the median latency of one batch on one core, without tokenization."""
         variables = {"run": self.compute_logits, "inputs": self.encode(texts)}
-        return 1000 * Timer("run(inputs)", globals=variables, num_threads=1).blocked_autorange(min_run_time=1).median
+        timer = Timer("run(inputs)", globals=variables, num_threads=1)
+        return 1000 * timer.blocked_autorange(min_run_time=MIN_RUN_TIME).median
 
 
 @dataclass
 class ExportArguments:
-    """What is made of the model, and on which rows it is measured."""
+    """Options of the export."""
 
-    int8: bool = field(default=False, metadata={"help": "Write model_int8.onnx, too."})
+    int8: bool = field(default=False, metadata={"help": "Also write model_int8.onnx."})
     vocab_size: int | None = field(
-        default=None, metadata={"help": "Keep so many tokens, those that the training texts use most. None: all."}
+        default=None, metadata={"help": "Keep this many of the most frequent tokens of the training texts. None: all."}
     )
     embedding_size: int | None = field(
-        default=None, metadata={"help": "Factorize the token table to this width. None: leave it."}
+        default=None, metadata={"help": "Factorize the token table to this width. None: keep it."}
     )
     train_file: str | None = field(
-        default=None, metadata={"help": "Texts that tokens are counted in, csv or json. None: the documentation corpus."}
+        default=None, metadata={"help": "Texts to count tokens in, csv or json. None: the documentation corpus."}
     )
     validation_file: str | None = field(
         default=None,
-        metadata={"help": "Rows to measure on, csv or json: text, text_pair, label. None: the documentation corpus."},
+        metadata={"help": "Rows to evaluate on, csv or json: text, text_pair, label. None: the documentation corpus."},
     )
 
 
 def main() -> None:
-    """Do what the command line asks for, and print the report."""
+    """Parse the command line, export the model and print the report."""
     description = "Export a classifier to ONNX."
     parser = HfArgumentParser(ExportArguments, prog="python -m wave_hf.export", description=description)  # type: ignore[arg-type]
     parser.add_argument("model_dir", metavar="MODEL_DIR", help="Folder or Hub id of the trained classifier.")
-    parser.add_argument("out_dir", metavar="OUT_DIR", help="Folder to write: a new one, or an empty one.")
+    parser.add_argument("out_dir", metavar="OUT_DIR", help="Output folder, new or empty.")
     args, folders = parser.parse_args_into_dataclasses()
-    # The exporter tells of operators that this network does not have.
+    # The exporter warns about operators that this network does not have.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    try:
+    with exit_on_error(f"Export of {folders.model_dir}"):
         report = export(folders.model_dir, folders.out_dir, **asdict(args))
-    except (OSError, StrictDataclassError, TypeError, ValueError) as error:
-        raise SystemExit(f"Export of {folders.model_dir}: {' '.join(str(error).split())}") from error
     print(json.dumps(report, indent=2))
 
 
@@ -131,51 +132,47 @@ def export(
     train_file: str | None = None,
     validation_file: str | None = None,
 ) -> dict[str, Any]:
-    """Write a trained classifier as ONNX, with all that is needed to use it; the folder appears when it is complete.
+    """Export a trained classifier to ONNX, with everything needed to use it, to a new folder, atomically.
 
-    It holds `model.onnx` and, if asked for, `model_int8.onnx`: `input_ids`, `attention_mask` and, for a network that
-    reads them, `token_type_ids`, each `(B, T)` int64 of any B and T, become `logits` `(B, num_labels)`, float32.
-    `tokenizer.json` pads and truncates by itself; `config.json` has the labels, `report.json` what is returned here.
+    The inputs of `model.onnx` are `input_ids`, `attention_mask` and, if the network uses them, `token_type_ids`, each
+    `(B, T)` int64 of any B and T. The output is `logits` `(B, num_labels)`, float32. `tokenizer.json` pads and
+    truncates by itself, `config.json` has the labels, and `report.json` is the returned report.
 
     Args:
         model_dir: Folder or Hub id of a `WaveForSequenceClassification` and its tokenizer.
-        out_dir: Folder to write: a new one, or an empty one.
-        int8: Whether to quantize as well: weights when exporting, activations when running, by one scale for a batch,
-            so that the logits of a text depend a little on the texts beside it.
-        vocab_size: The most tokens to keep (`prune_vocabulary`); `None` keeps all.
-        embedding_size: Width of a factorized token table (`factorize_embeddings`); `None` leaves the table.
-        train_file: Rows with a column `text`, csv or json, in which tokens are counted for `vocab_size`; `None` means
-            the documentation corpus.
-        validation_file: Rows to measure on, with the columns `text`, `text_pair` (optional) and `label` (optional);
-            `None` means the documentation corpus, without its labels.
+        out_dir: Output folder, new or empty.
+        int8: Whether to write a quantized `model_int8.onnx` as well. It quantizes activations at run time with one
+            scale per batch, so the logits of a text depend slightly on the rest of its batch.
+        vocab_size: Largest number of tokens to keep, see `prune_vocabulary`; `None` keeps all.
+        embedding_size: Width of the factorized token table, see `factorize_embeddings`; `None` keeps the table.
+        train_file: Rows with a column `text`, csv or json, whose tokens are counted for `vocab_size`; `None` means the
+            documentation corpus.
+        validation_file: Rows to evaluate on, csv or json, with a column `text` and, optionally, `text_pair` and
+            `label`; `None` means the documentation corpus, without its labels.
 
     Returns:
-        The report, for each form of the model: its size in bytes, the largest difference of its logits from those of
-        the checkpoint, on which share of the labels both agree (not for regression), the accuracy if labels are
-        known, and the median milliseconds of a batch of one text (that of median length) and of 64, on one core.
+        The report. For each form of the model: its size in bytes, the largest difference of its logits from the
+        checkpoint's, the share of equal labels (except for regression), the accuracy if there are labels, and the
+        median milliseconds of a batch of one text (of median length) and of 64 texts on one core.
 
     Raises:
         FileExistsError: `out_dir` is not empty.
         OSError: A file of the model is missing.
-        ValueError: `model_dir` does not hold a classifier of this kind, or its tokenizer has ids without a row in the
-            token table; or the rows lack a column or have other labels than the model.
+        TypeError: `vocab_size` is given, but the tokenizer is not a WordPiece tokenizer.
+        ValueError: The model is not a classifier with its own tokenizer, or the rows do not fit it.
     """
     with new_folder(out_dir) as folder:
         model, tokenizer = load_classifier(model_dir)
-        texts, labels = read_rows(validation_file, model.config)
+        texts, labels = load_validation_rows(validation_file, model.config)
         forms = {"checkpoint": Form.of_model(model, standalone_tokenizer(tokenizer, model.config))}
-        if vocab_size is not None:
-            model, tokenizer = prune_vocabulary(model, tokenizer, load_texts(train_file), vocab_size)
-        if embedding_size is not None:
-            model = factorize_embeddings(model, embedding_size)
+        model, tokenizer = compress(model, tokenizer, vocab_size, embedding_size, train_file)
         standalone = standalone_tokenizer(tokenizer, model.config)
         if vocab_size is not None or embedding_size is not None:
             forms["compressed"] = Form.of_model(model, standalone)
         programs = {"model.onnx": to_onnx(model)}
         if int8:
             programs["model_int8.onnx"] = quantize(programs["model.onnx"])
-
-        model.config.to_json_file(folder / "config.json")  # `save_pretrained` would add code of this package
+        model.config.to_json_file(folder / "config.json")  # save_pretrained would add the code of the model
         tokenizer.save_pretrained(folder)
         standalone.save(str(folder / "tokenizer.json"))
         for name, program in programs.items():
@@ -187,8 +184,23 @@ def export(
     return report
 
 
+def compress(
+    model: WaveForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    vocab_size: int | None,
+    embedding_size: int | None,
+    train_file: str | None,
+) -> tuple[WaveForSequenceClassification, PreTrainedTokenizerBase]:
+    """Prune the vocabulary and factorize the token table, each if its size is given; see `export`."""
+    if vocab_size is not None:
+        model, tokenizer = prune_vocabulary(model, tokenizer, load_texts(train_file), vocab_size)
+    if embedding_size is not None:
+        model = factorize_embeddings(model, embedding_size)
+    return model, tokenizer
+
+
 def standalone_tokenizer(tokenizer: PreTrainedTokenizerBase, config: WaveConfig) -> Tokenizer:
-    """Return a tokenizer that pads, and truncates to what the network can read, without being told."""
+    """Return a tokenizer that by default pads, and truncates to the positions of the network."""
     standalone = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     standalone.enable_padding(pad_id=tokenizer.pad_token_id or 0, pad_token=tokenizer.pad_token or "[PAD]")
     limit, truncation = config.max_position_embeddings, standalone.truncation
@@ -197,40 +209,40 @@ def standalone_tokenizer(tokenizer: PreTrainedTokenizerBase, config: WaveConfig)
     return standalone
 
 
-def read_rows(file: str | None, config: WaveConfig) -> tuple[list[Any], np.ndarray | None]:
-    """Return texts, or pairs of them, and the ids of their labels, `None` unless each text has one known label."""
+def load_validation_rows(file: str | None, config: WaveConfig) -> tuple[list[Any], np.ndarray | None]:
+    """Return texts, or pairs of them, and the ids of their labels, or `None` if they do not have one label each."""
     if file is None:
         return list(load_documentation_corpus()["validation"]["text"]), None
-    rows = load_rows(file, ("text",))
+    rows = read_file(file, ["text", "text_pair"], "label", optional=["text_pair", "label"])
     texts: list[Any] = list(rows["text"])
     if "text_pair" in rows.column_names:
-        texts = list(zip(texts, rows["text_pair"], strict=True))
+        texts = [(text, text_pair or "") for text, text_pair in zip(texts, rows["text_pair"], strict=True)]
     if "label" not in rows.column_names or config.problem_type not in (None, "single_label_classification"):
         return texts, None
-    names = [str(label) for label in rows["label"]]
+    names = list(rows["label"])
     id2label: dict[Any, str] = config.id2label or {}
     label2id = {name: label_id for label_id, name in id2label.items()}
     if unknown := sorted(set(names) - set(label2id)):
-        raise ValueError(f"{file} has the label {unknown[0]!r}, but the model knows {', '.join(label2id)}.")
+        raise ValueError(f"{file} has the label {unknown[0]!r}, but the model has only {', '.join(label2id)}.")
     return texts, np.array([label2id[name] for name in names])
 
 
 def to_onnx(model: WaveForSequenceClassification) -> onnx_ir.Model:
-    """Return the network as a graph of standard ONNX operators, for any batch size and length."""
+    """Return the network as a graph of standard ONNX operators, with dynamic batch size and length."""
     names = ["input_ids", "attention_mask"]
     if model.config.type_vocab_size or model.config.pair_encoding == "separate":
         names.append("token_type_ids")
     inputs: dict[str, Any] = {name: torch.ones(2, 2, dtype=torch.long) for name in names}
     sizes = {name: {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for name in names}
     program = OnnxExporter().export(fold_projection(model), inputs, OnnxConfig(dynamic_shapes=sizes)).program
-    ClearMetadataAndDocStringPass()(program)  # which would tell the paths of this machine
+    ClearMetadataAndDocStringPass()(program)  # the metadata contains paths of this machine
     return program
 
 
 def fold_projection(model: WaveForSequenceClassification) -> WaveForSequenceClassification:
-    """Return a copy in which `embed_proj` is part of the first layer's `variants`, if nothing stands between them.
+    """Return a copy in which `embed_proj` is merged into the first layer's `variants`, if they follow each other.
 
-    A factorized table then costs less time and space than a whole one: its tokens are never widened to `hidden_size`.
+    Tokens of a factorized table are then never widened to `hidden_size`, which saves time and space.
     """
     folded = copy.deepcopy(model)
     layer = folded.wave.layers[0]
@@ -246,7 +258,7 @@ def fold_projection(model: WaveForSequenceClassification) -> WaveForSequenceClas
 
 
 def quantize(program: onnx_ir.Model) -> onnx_ir.Model:
-    """Return the graph with the tables and the matrices in int8, quantized by onnxruntime."""
+    """Return the graph with its tables and matrices quantized to int8 by onnxruntime."""
     config = OnnxRuntimeDynamicConfig(op_types_to_quantize=["Gather", "MatMul"], per_channel=True)
     return OnnxRuntimeQuantizer(config).quantize(program, {}, OnnxExporter.export_format)
 
@@ -276,7 +288,7 @@ def measure(forms: dict[str, Form], texts: list[Any], labels: np.ndarray | None,
 
 
 def write_checksums(folder: Path) -> None:
-    """Write SHA256SUMS, as `sha256sum` does for all files of the folder."""
+    """Write SHA256SUMS, the output of `sha256sum` for all files of the folder."""
     files = sorted(folder.iterdir())
     lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
     (folder / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")

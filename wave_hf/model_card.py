@@ -1,9 +1,16 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""Model cards that say what a trained Wave Network is, from what can be counted and measured.
+"""Model cards of trained Wave Networks, and a table that compares the cards of a folder.
 
     python -m wave_hf.model_card --folder model_cards
 
-writes the table that compares the cards of a folder, its README.md.
+The table becomes the README.md of the folder. The numbers of a card have these sources:
+
+- `parameters`, `parameters_outside_token_table`: counted on the model, see `count_parameters`.
+- `size_mb`: `model.get_memory_footprint()`.
+- `latency_ms`: measured when the card is written, see `measure_latency`.
+- Results: the last evaluation of the run, see `ModelCardTrainer.last_evaluation`. So evaluate last on the rows that
+  the card should report.
+- Training settings: the arguments of the `Trainer`, see `ModelCardTrainer.training_settings`.
 """
 
 import os
@@ -20,35 +27,37 @@ from transformers import HfArgumentParser, PreTrainedModel, Trainer
 from transformers.modelcard import TrainingSummary
 
 from .configuration_wave import WaveConfig
-from .files import writing
+from .files import markdown_table, writing
 from .modeling_wave import WaveForSequenceClassification
+from .training.errors import exit_on_error
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 LATENCY_TOKENS = 32
-TABLE_HEAD = f"""# Model cards
+# What Trainer logs beside the metrics of an evaluation.
+NOT_METRICS = {"epoch", "loss", "model_preparation_time", "runtime", "samples_per_second", "step", "steps_per_second"}
+COMPARISON = f"""# Model cards
 
-Each card is the README.md that the command it names wrote beside the weights. A result is that of one seed; the
-milliseconds are those of one text of {LATENCY_TOKENS} tokens on one core. The table was made by
+Each card is the README.md that its command wrote beside the weights. Results are those of one seed; milliseconds are
+those of one text of {LATENCY_TOKENS} tokens on one core. This command wrote the table:
 
 ```bash
 python -m wave_hf.model_card --folder model_cards
 ```
 
-| model | data | result | parameters | outside the token table | weights | one text |
-| --- | --- | --- | --- | --- | --- | --- |
 """
+COLUMNS = ("model", "data", "result", "parameters", "outside the token table", "weights", "one text")
 
 
 @dataclass
 class Evaluation:
-    """What a model was measured to do.
+    """The results of an evaluation.
 
     Args:
-        dataset_name: What people call the data.
-        num_texts: How many texts were evaluated.
-        metrics: Values, by the names that the evaluate library has for them.
-        dataset_type: Id of the data on the Hub, or the kind of file they are.
-        dataset_config: Configuration of that dataset.
+        dataset_name: Name of the dataset in the text of the card.
+        num_texts: Number of evaluated texts.
+        metrics: The values by their names in the evaluate library.
+        dataset_type: Id of the dataset on the Hub, or the kind of file.
+        dataset_config: Configuration of the dataset on the Hub.
     """
 
     dataset_name: str
@@ -58,7 +67,7 @@ class Evaluation:
     dataset_config: str | None = None
 
     def results(self) -> list[EvalResult]:
-        """Return the metrics in the form of the Hub."""
+        """Return the metrics as metadata of the Hub."""
         return [
             EvalResult(
                 task_type="text-classification",
@@ -81,18 +90,18 @@ def create_model_card(
     command: str | None = None,
     **metadata: Any,
 ) -> ModelCard:
-    """Describe a trained classifier; its latency is measured here and now.
+    """Create the card of a trained classifier, and measure the latency of the classifier for it.
 
     Args:
-        model: The model.
+        model: The classifier.
         model_name: Its name, or its id on the Hub.
-        evaluation: How it did. None: the card says that it was not evaluated.
-        training: Settings of its training, by name.
+        evaluation: Its results. `None` means that it was not evaluated.
+        training: Settings of its training by their names.
         command: The command line that trained it, without secrets.
-        **metadata: More of the Hub's metadata, as `license`, `language`, `datasets` or `base_model`.
+        **metadata: More metadata of the Hub, such as `license`, `language`, `datasets` or `base_model`.
 
     Returns:
-        The card. `save` writes it, `push_to_hub` puts it beside the model.
+        The card, with the methods `save` and `push_to_hub`.
     """
     num_tokens = min(LATENCY_TOKENS, getattr(model.config, "max_position_embeddings", None) or LATENCY_TOKENS)
     data = {
@@ -120,14 +129,14 @@ def create_model_card(
 
 
 def count_parameters(model: PreTrainedModel) -> dict[str, int]:
-    """Return the number of all parameters, and of those outside the token table."""
+    """Return the number of parameters, in all and outside the token table."""
     parameters = model.num_parameters()
     in_table = sum(parameter.numel() for parameter in model.get_input_embeddings().parameters())
     return {"parameters": parameters, "parameters_outside_token_table": parameters - in_table}
 
 
 def describe(config: WaveConfig) -> dict[str, Any]:
-    """Return what the card says of the network's task and of its shape, in words."""
+    """Return the words of the card for the task and the shape of a network."""
     is_of_pairs = config.type_vocab_size > 0 or config.pair_encoding == "separate"
     answers = {"regression": "a number", "multi_label_classification": "a score for each label"}
     operations = {config.layer_operation(layer_idx) for layer_idx in range(config.num_hidden_layers)}
@@ -137,42 +146,42 @@ def describe(config: WaveConfig) -> dict[str, Any]:
         "texts": "pairs of texts" if is_of_pairs else "texts",
         "example": '{"text": "a text", "text_pair": "another"}' if is_of_pairs else '"a text"',
         "operations": " and ".join(sorted(operations)),
-        "kernel_size": config.local_kernel_size,
+        "window_size": 1 + sum(size - 1 for size in (config.local_kernel_size, config.variant_kernel_size) if size),
         "has_positions": config.max_position_embeddings is not None,
     }
 
 
 def measure_latency(model: PreTrainedModel, num_tokens: int) -> float:
-    """Return the milliseconds that a text of so many tokens takes on one core of this machine."""
-    # A network of that shape on the CPU: the weights themselves, which may lie on several GPUs, change no time.
+    """Return the milliseconds of a forward pass for one text of `num_tokens` tokens, on one core of this machine."""
+    # A new network of the same shape on the CPU, because the weights may lie on GPUs, and do not affect the time.
     network = type(model)(model.config).eval()
     input_ids = torch.ones((1, num_tokens), dtype=torch.long)
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
-            # The quickest of many passes is the one that other processes disturbed least.
+            # The fastest of many passes is the one least disturbed by other processes.
             return 1000 * min(seconds_of(network, input_ids) for _ in range(50))
     finally:
         torch.set_num_threads(num_threads)
 
 
 def seconds_of(network: PreTrainedModel, input_ids: torch.Tensor) -> float:
-    """Return the seconds of one forward pass."""
+    """Return the duration of one forward pass in seconds."""
     start = time.perf_counter()
     network(input_ids=input_ids)
     return time.perf_counter() - start
 
 
 class ModelCardTrainer(Trainer):
-    """Trainer that writes this card, also when it pushes to the Hub; Trainer's own for what is no Wave classifier."""
+    """Trainer that writes the card of a Wave classifier, also on the Hub; other models get Trainer's default card."""
 
     def create_model_card(self, command: str | None = None, **kwargs: Any) -> None:  # type: ignore[override]
-        """Write README.md into the output folder.
+        """Write README.md to the output folder.
 
         Args:
             command: The command line of the run, without secrets.
-            **kwargs: What `Trainer.create_model_card` takes.
+            **kwargs: Arguments of `Trainer.create_model_card`.
         """
         if not isinstance(self.model, WaveForSequenceClassification):
             super().create_model_card(**kwargs)
@@ -181,16 +190,16 @@ class ModelCardTrainer(Trainer):
             card = create_model_card(
                 self.model,
                 self.hub_model_id or summary.model_name,
-                self._evaluation(summary),
-                self._training(summary),
+                self.last_evaluation(summary),
+                self.training_settings(summary),
                 command,
                 **_metadata(summary),
             )
             with writing(Path(str(self.args.output_dir)) / "README.md") as stream:
                 stream.write(card.content)
 
-    def _training(self, summary: TrainingSummary) -> dict[str, Any]:
-        # What the summary leaves out, but the weights depend on.
+    def training_settings(self, summary: TrainingSummary) -> dict[str, Any]:
+        """Return the hyperparameters of the summary, and the settings that it lacks but the weights depend on."""
         return {
             "data": " and ".join(_names(summary.dataset)) or "unnamed",
             "training_texts": len(self.train_dataset) if self.train_dataset is not None else 0,  # type: ignore[arg-type]
@@ -199,15 +208,17 @@ class ModelCardTrainer(Trainer):
             "bf16": self.args.bf16,
         }
 
-    def _evaluation(self, summary: TrainingSummary) -> Evaluation | None:
-        if summary.eval_results is None:
+    def last_evaluation(self, summary: TrainingSummary) -> Evaluation | None:
+        """Return the metrics of the last evaluation in the log of this run, or `None` if there was none."""
+        evaluations = [entry for entry in self.state.log_history if "eval_loss" in entry]
+        if not evaluations:
             return None
-        metrics = {name.lower().replace(" ", "_"): value for name, value in summary.eval_results.items()}
+        last = {name.removeprefix("eval_"): value for name, value in evaluations[-1].items()}
         names, types, configs = (_names(of) for of in (summary.dataset, summary.dataset_tags, summary.dataset_args))
         return Evaluation(
             dataset_name=" and ".join(names) or "unnamed data",
             num_texts=len(self.eval_dataset),  # type: ignore[arg-type]
-            metrics={name: round(value, 4) for name, value in metrics.items() if name != "loss"},
+            metrics={name: round(value, 4) for name, value in last.items() if name not in NOT_METRICS},
             dataset_type=types[0] if types else "file",
             dataset_config=configs[0] if configs else None,
         )
@@ -218,7 +229,7 @@ def _names(names: str | list[str] | None) -> list[str]:
 
 
 def _metadata(summary: TrainingSummary) -> dict[str, Any]:
-    """Return what the Hub shows beside the card; a folder of this machine is no base model to others."""
+    """Return the metadata of the Hub, without a base model that is a local folder."""
     base_model = summary.finetuned_from or None
     return {
         "license": summary.license,
@@ -229,48 +240,56 @@ def _metadata(summary: TrainingSummary) -> dict[str, Any]:
     }
 
 
+def find_cards(folder: Path) -> list[Path]:
+    """Return the cards of a folder, sorted by name: its Markdown files that start with metadata."""
+    return sorted(file for file in folder.glob("*.md") if file.read_text(encoding="utf-8").startswith("---\n"))
+
+
 def compare_cards(folder: Path) -> str:
-    """Return the table of a folder of cards, as Markdown.
+    """Return the page that compares the cards of a folder, in Markdown.
 
     Args:
-        folder: Where the cards lie, as `NAME.md`.
+        folder: A folder of evaluated cards, `NAME.md`.
 
     Raises:
-        ValueError: There are none.
+        ValueError: It holds no cards.
     """
-    files = sorted(file for file in folder.glob("*.md") if file.name != "README.md")
+    files = find_cards(folder)
     if not files:
         raise ValueError(f"folder is {str(folder)!r}, but should hold model cards, as NAME.md.")
-    return TABLE_HEAD + "".join(_table_row(file) for file in files)
+    return COMPARISON + markdown_table(COLUMNS, [_table_row(file) for file in files]) + "\n"
 
 
-def _table_row(file: Path) -> str:
+def _table_row(file: Path) -> list[str]:
     data = ModelCard.load(file).data
     (result, *_) = data.eval_results
-    sizes = f"{data['parameters'] / 1e6:.2f} M | {data['parameters_outside_token_table'] / 1e6:.2f} M"
-    return (
-        f"| [{file.stem}]({file.name}) | {result.dataset_name} | {result.metric_type} {result.metric_value} | {sizes} "
-        f"| {data['size_mb']} MB | {data['latency_ms']} ms |\n"
-    )
+    return [
+        f"[{file.stem}]({file.name})",
+        result.dataset_name,
+        f"{result.metric_type} {result.metric_value}",
+        f"{data['parameters'] / 1e6:.2f} M",
+        f"{data['parameters_outside_token_table'] / 1e6:.2f} M",
+        f"{data['size_mb']} MB",
+        f"{data['latency_ms']} ms",
+    ]
 
 
 @dataclass
 class CompareArguments:
-    """The cards to compare."""
+    """Options of the comparison."""
 
-    folder: str = field(metadata={"help": "Folder of cards; the table becomes its README.md."})
+    folder: str = field(metadata={"help": "Folder of cards. The table is written to its README.md."})
 
 
 def main() -> None:
-    """Write the table of the folder that the command line names."""
-    (args,) = HfArgumentParser(CompareArguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
+    """Parse the command line and write the table."""
+    parser = HfArgumentParser(CompareArguments, prog="python -m wave_hf.model_card")  # type: ignore[arg-type]
+    (args,) = parser.parse_args_into_dataclasses()
     folder = Path(args.folder)
-    try:
-        table = compare_cards(folder)
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
+    with exit_on_error("Model cards"):
+        page = compare_cards(folder)
     with writing(folder / "README.md") as stream:
-        stream.write(table)
+        stream.write(page)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""A token table that starts from an encoder: what it makes of each single token, as narrow as the network wants it.
+"""Transplantation of token vectors: an untrained Wave Network whose token table comes from an encoder.
 
-    python -m wave_hf.transplant ENCODER OUT_DIR --config_name CONFIG
+    python -m wave_hf.transplant ENCODER OUT_DIR --config_name wave-small
 
-OUT_DIR then holds an untrained Wave Network with that table and the encoder's tokenizer, for
-`examples/run_classification.py --model_name_or_path OUT_DIR` and all else that trains a checkpoint further.
+OUT_DIR then holds the network and the encoder's tokenizer, to be trained with
+`examples/run_classification.py --model_name_or_path OUT_DIR` or any other script that starts from a checkpoint.
 
-What is done to the encoder's vectors follows model2vec (https://github.com/MinishLab/model2vec); weighting frequent
-tokens down is Arora et al., "A Simple but Tough-to-Beat Baseline for Sentence Embeddings", ICLR 2017.
+The token vectors are made as in model2vec (https://github.com/MinishLab/model2vec); frequent tokens are weighted down
+as in Arora et al., "A Simple but Tough-to-Beat Baseline for Sentence Embeddings", ICLR 2017.
 """
 
 import shutil
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -30,51 +29,53 @@ from transformers import (
 
 from .compression import prune_vocabulary
 from .configuration_wave import WaveConfig
-from .files import load_texts, new_folder
-from .modeling_wave import WaveModel, special_tokens
+from .files import new_folder
+from .modeling_wave import WaveModel
+from .recipes import TRAINING_ARGS_NAME, find_recipe
+from .streaming import special_tokens
+from .tokenization import check_tokenizer_fits
+from .training.errors import exit_on_error
+from .training.readers import load_texts
 
 BATCH_SIZE = 1024
-SIF_COEFFICIENT = 1e-3  # a of a / (a + p): the middle of the range that Arora et al. recommend
-TRAINING_ARGS = "training_args.json"  # the training defaults that lie beside the config of a recipe
+SIF_COEFFICIENT = 1e-3  # a in a / (a + p): the middle of the range that Arora et al. recommend
 
 
 @dataclass
 class TransplantArguments:
-    """The network that gets the table, and what happens to the vectors on their way."""
+    """Options of the network and of the token vectors."""
 
     config_name: str | None = field(
         default=None,
-        metadata={"help": "Folder or Hub id of a Wave Network's config. None: one layer, as wide as the encoder."},
+        metadata={"help": "Recipe, folder or Hub id of the config. None: one layer, as wide as the encoder."},
     )
     vectors: str = field(
         default="output",
         metadata={
-            "help": "What stands for a token: the encoder's output for it, or its row in the encoder's table.",
+            "help": "Vector of a token: the encoder's output for it, or its row of the encoder's table.",
             "choices": ["output", "table"],
         },
     )
-    frequency_weights: bool = field(default=True, metadata={"help": "Make the vectors of frequent tokens short."})
+    frequency_weights: bool = field(default=True, metadata={"help": "Weight the vectors of frequent tokens down."})
     train_file: str | None = field(
         default=None,
-        metadata={"help": "Texts that tokens are counted in, csv or json. None: the documentation corpus."},
+        metadata={"help": "Texts to count tokens in, csv or json. None: the documentation corpus."},
     )
     vocab_size: int | None = field(
-        default=None, metadata={"help": "Keep so many tokens, those that the training texts use most. None: all."}
+        default=None, metadata={"help": "Keep this many of the most frequent tokens of the training texts. None: all."}
     )
-    seed: int = field(default=42, metadata={"help": "Seed of the weights that are not transplanted."})
+    seed: int = field(default=42, metadata={"help": "Seed of the other weights."})
 
 
 def main() -> None:
-    """Do what the command line asks for."""
-    description = "Start the token table of a Wave Network from an encoder."
+    """Parse the command line and write the network."""
+    description = "Write an untrained Wave Network whose token table comes from an encoder."
     parser = HfArgumentParser(TransplantArguments, prog="python -m wave_hf.transplant", description=description)  # type: ignore[arg-type]
     parser.add_argument("encoder", metavar="ENCODER", help="Folder or Hub id of an encoder and its tokenizer.")
-    parser.add_argument("out_dir", metavar="OUT_DIR", help="Folder to write: a new one, or an empty one.")
+    parser.add_argument("out_dir", metavar="OUT_DIR", help="Output folder, new or empty.")
     args, folders = parser.parse_args_into_dataclasses()
-    try:
+    with exit_on_error(f"Transplant from {folders.encoder}"):
         transplant(folders.encoder, folders.out_dir, **asdict(args))
-    except (OSError, StrictDataclassError, TypeError, ValueError) as error:
-        raise SystemExit(f"Transplant from {folders.encoder}: {' '.join(str(error).split())}") from error
 
 
 def transplant(
@@ -87,34 +88,31 @@ def transplant(
     vocab_size: int | None = None,
     seed: int = 42,
 ) -> None:
-    """Write an untrained Wave Network whose token table comes from an encoder; the folder appears when it is complete.
+    """Write an untrained Wave Network whose token table comes from an encoder to a new folder, atomically.
 
     Args:
         encoder: Folder or Hub id of an encoder of transformers or sentence-transformers.
-        out_dir: Folder to write: a new one, or an empty one.
-        config_name: Folder or Hub id of a Wave Network's config; its `vocab_size` and `pad_token_id` become those of
-            the tokenizer. `None` means a single layer, as wide as the encoder. If it is a recipe, its training
-            defaults (`training_args.json`) come along.
-        vectors: What stands for a token: `"output"`, see `encode_tokens`, or `"table"`, the encoder's input embedding.
+        out_dir: Output folder, new or empty.
+        config_name: Recipe, folder or Hub id of a Wave Network's config, whose `vocab_size` and `pad_token_id` are
+            replaced by those of the tokenizer. `None` means a single layer, as wide as the encoder. The training
+            defaults beside the config, such as those of a recipe, are copied to `out_dir`.
+        vectors: Vector of a token: `"output"`, see `encode_tokens`, or `"table"`, the encoder's input embedding.
         frequency_weights: Whether to multiply the vectors by `sif_weights`.
-        train_file: Rows with a column `text`, csv or json, in which tokens are counted for the weights and for
+        train_file: Rows with a column `text`, csv or json, whose tokens are counted for the weights and for
             `vocab_size`; `None` means the documentation corpus.
-        vocab_size: The most tokens to keep (`prune_vocabulary`); `None` keeps all.
+        vocab_size: Largest number of tokens to keep, see `prune_vocabulary`; `None` keeps all.
         seed: Seed of the other weights.
 
     Raises:
         FileExistsError: `out_dir` is not empty.
         OSError: A file of the encoder is missing.
-        TypeError: `vocab_size` is given, but the tokenizer is none of WordPiece.
-        ValueError: The config is of another network, the encoder is narrower than the table, or its tokenizer has no
-            padding token or more tokens than the encoder has vectors.
+        TypeError: `vocab_size` is given, but the tokenizer is not a WordPiece tokenizer.
+        ValueError: The config is not that of a Wave Network, the encoder is narrower than the table, or its tokenizer
+            has no padding token or more tokens than the encoder has vectors.
     """
+    source = None if config_name is None else str(find_recipe(config_name) or config_name)
     with new_folder(out_dir) as folder:
-        config = None if config_name is None else AutoConfig.from_pretrained(config_name)
-        if config is not None and not isinstance(config, WaveConfig):
-            raise ValueError(
-                f"config_name is {config_name}, of a {config.model_type}, but should be of a {WaveConfig.model_type}."
-            )
+        config = None if source is None else load_wave_config(source)
         tokenizer = AutoTokenizer.from_pretrained(encoder)
         model = AutoModel.from_pretrained(encoder, dtype=torch.float32).eval()
         texts = load_texts(train_file) if frequency_weights or vocab_size is not None else []
@@ -133,28 +131,38 @@ def transplant(
             network, tokenizer = prune_vocabulary(network, tokenizer, texts, vocab_size)
         network.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        if config_name is not None and Path(config_name, TRAINING_ARGS).exists():
-            shutil.copy(Path(config_name, TRAINING_ARGS), folder)
+        if source is not None and Path(source, TRAINING_ARGS_NAME).exists():
+            shutil.copy(Path(source, TRAINING_ARGS_NAME), folder)
+
+
+def load_wave_config(config_name: str) -> WaveConfig:
+    """Load the config of a Wave Network, or raise ValueError if it is that of another network."""
+    config = AutoConfig.from_pretrained(config_name)
+    if not isinstance(config, WaveConfig):
+        raise ValueError(
+            f"the model_type of {config_name} is {config.model_type!r}, but should be {WaveConfig.model_type!r}."
+        )
+    return config
 
 
 def token_vectors(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, vectors: str) -> torch.Tensor:
-    """Return a vector for each token, `(len(tokenizer), E)`; see `transplant`."""
+    """Return the vector of each token, `(len(tokenizer), E)`; see `transplant`."""
     if tokenizer.pad_token_id is None:
-        raise ValueError("the tokenizer has no padding token.")
+        raise ValueError("the tokenizer of the encoder has no padding token, but should have one.")
+    check_tokenizer_fits(tokenizer, model.config, "the encoder")
+    if vectors == "output":
+        return encode_tokens(model, tokenizer)
     embedding: Any = model.get_input_embeddings()
-    table = embedding.weight.detach()
-    if len(tokenizer) > len(table):
-        raise ValueError(f"the tokenizer has {len(tokenizer)} tokens, but the encoder's table only {len(table)} rows.")
-    return encode_tokens(model, tokenizer) if vectors == "output" else table[: len(tokenizer)]
+    return embedding.weight.detach()[: len(tokenizer)]
 
 
 @torch.inference_mode()
 def encode_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
-    """Return what an encoder makes of each token by itself: the mean of its output for the token as a whole text.
+    """Encode each token as a text of its own, and return the mean of the encoder's output over that text.
 
     Args:
-        model: The encoder, in eval mode.
-        tokenizer: Its tokenizer; the special tokens that it puts around a text are put around each token.
+        model: The encoder, in evaluation mode.
+        tokenizer: Its tokenizer, whose special tokens are added around each token.
 
     Returns:
         `(len(tokenizer), E)` in the order of the ids, in the dtype of the encoder.
@@ -169,39 +177,40 @@ def encode_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
 
 
 def reduce_width(vectors: torch.Tensor, width: int) -> torch.Tensor:
-    """Centre vectors `(N, E)`, and keep their `width` principal components: `(N, width)`, the largest first.
+    """Center vectors `(N, E)` and project them onto their first `width` principal components: `(N, width)`.
 
     Raises:
         ValueError: `width` exceeds E.
     """
     if width > vectors.shape[1]:
         raise ValueError(
-            f"the token table is to be {width} wide (embedding_size, or else hidden_size), but the encoder's vectors "
-            f"have only {vectors.shape[1]} dimensions."
+            f"the token table is {width} wide (embedding_size, or else hidden_size), but should be at most as wide as "
+            f"the encoder's vectors, {vectors.shape[1]}."
         )
-    centred = vectors - vectors.mean(dim=0)
-    # The eigenvectors of the covariance, the largest eigenvalue last; in double, as squares are taken.
-    components = torch.linalg.eigh(centred.T.double() @ centred.double()).eigenvectors.flip(1)[:, :width]
-    return centred @ components.to(centred.dtype)
+    centered = vectors - vectors.mean(dim=0)
+    # Eigenvectors of the covariance, in float64 because it has squares; eigh sorts the eigenvalues in ascending order.
+    components = torch.linalg.eigh(centered.T.double() @ centered.double()).eigenvectors.flip(1)[:, :width]
+    return centered @ components.to(centered.dtype)
 
 
 def token_frequencies(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> torch.Tensor:
-    """Return the share of each token in all tokens of the texts, `(len(tokenizer),)`."""
+    """Return the relative frequency of each token in the texts, `(len(tokenizer),)`."""
     ids = chain.from_iterable(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in texts)
     counts = torch.bincount(torch.tensor(list(ids)), minlength=len(tokenizer))
     return counts / counts.sum()
 
 
 def sif_weights(probabilities: torch.Tensor) -> torch.Tensor:
-    """A / (a + p), the smooth inverse frequency (Arora et al., 2017): 1 for rare tokens, near 0 for frequent ones."""
+    """Return a / (a + p), the smooth inverse frequency (Arora et al., 2017): near 0 for frequent tokens."""
     return SIF_COEFFICIENT / (SIF_COEFFICIENT + probabilities)
 
 
 @torch.no_grad()
 def plant(model: WaveModel, table: torch.Tensor) -> None:
-    """Copy a table `(vocab_size, E)` into a network, scaled to its usual initial size, with zeros for padding.
+    """Copy a table `(vocab_size, E)` into a network, scaled to a standard deviation of `initializer_range`.
 
-    That size, `initializer_range`, decides how much of the table training keeps: AdamW's steps do not grow with it.
+    The scale controls how much of the table survives training, because AdamW's steps do not grow with it. The row of
+    the padding token is set to zero.
     """
     rows: Any = model.embed_tokens
     rows.weight.copy_(table * (model.config.initializer_range / table.square().mean().sqrt()))

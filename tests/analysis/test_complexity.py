@@ -1,10 +1,10 @@
-"""Every closed form equals what is counted on the network itself."""
+"""Every closed form equals the cost that is counted on the network itself."""
 
 import copy
 
 import pytest
 import torch
-from builders import configs, tiny_config
+from builders import OPERATIONS, POOLINGS, READOUTS, configs, tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd.graph import saved_tensors_hooks
@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, BertConfig, FNetConfig, RobertaConfig
 
 from wave_hf.analysis import cost
-from wave_hf.analysis.complexity import fourier_transform_flops
+from wave_hf.analysis.complexity import POOLING_COSTS, READOUT_COSTS, WAVE_OPERATION_COSTS, fourier_transform_flops
 
-# Wide enough that what does not grow with the width is little beside it.
+# Wide enough that costs which do not grow with the width are negligible.
 SHAPE = {"vocab_size": 32, "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 96, "pad_token_id": 0}
 WAVES = configs(
     hidden_size=st.sampled_from([64, 96]),
@@ -66,7 +66,8 @@ def check(config, shape):
         loss = forward()
         assert expected.flops - fourier == pytest.approx(counter.get_total_flops(), rel=0.02)
         loss.backward()
-        if not getattr(config, "local_kernel_size", None):  # whose groups the counter overlooks on the way back
+        kernels = [getattr(config, name, None) for name in ("local_kernel_size", "variant_kernel_size")]
+        if not any(kernels):  # the counter overlooks their groups on the way back
             assert 3 * (expected.flops - fourier) == pytest.approx(counter.get_total_flops(), rel=0.02)
 
     alive = {}
@@ -106,10 +107,27 @@ def test_a_wave_network_is_linear_in_the_length_and_bert_is_not():
     assert growth["bert"][1] > 10
 
 
+def test_every_part_has_a_formula():
+    assert WAVE_OPERATION_COSTS.keys() == set(OPERATIONS)
+    assert READOUT_COSTS.keys() == set(READOUTS)
+    assert POOLING_COSTS.keys() == set(POOLINGS)
+
+
 def test_other_networks_and_activations_are_refused():
-    with pytest.raises(ValueError, match=r"model_type of the config is 'roberta', but should be one of wave_network"):
+    with pytest.raises(ValueError, match="model_type is 'roberta', but there are cost formulas only for wave_network"):
         cost(RobertaConfig(), 1, 1)
     config = copy.deepcopy(OTHERS[0])
     config.hidden_act = "relu"
-    with pytest.raises(ValueError, match="hidden_act is 'relu', but should be one of gelu"):
+    with pytest.raises(ValueError, match="hidden_act is 'relu', but there are cost formulas only for gelu"):
+        cost(config, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "formulas"),
+    [("wave_operation", WAVE_OPERATION_COSTS), ("readout", READOUT_COSTS), ("pooling", POOLING_COSTS)],
+)
+def test_a_value_without_a_formula_is_refused(field, formulas, monkeypatch):
+    config = tiny_config()
+    monkeypatch.delitem(formulas, getattr(config, field))
+    with pytest.raises(ValueError, match=f"{field} is '{getattr(config, field)}', but there are cost formulas only"):
         cost(config, 1, 1)

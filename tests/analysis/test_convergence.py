@@ -1,4 +1,4 @@
-"""Networks are compared on the same batches, and their curves are what they did."""
+"""Networks are trained on the same batches, and their curves describe the training."""
 
 import pytest
 import torch

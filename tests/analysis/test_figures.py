@@ -1,4 +1,4 @@
-"""Figures say what they show, and can be read."""
+"""Figures are labelled and legible."""
 
 from itertools import combinations
 

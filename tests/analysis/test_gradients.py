@@ -1,4 +1,4 @@
-"""The recorded gradients are those of the loss, of Wave Networks and of BERT, and recording changes nothing."""
+"""The recorded gradients are those of the loss, and recording does not change the training."""
 
 import pytest
 import torch

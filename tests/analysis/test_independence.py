@@ -1,4 +1,4 @@
-"""Independence is measured right where it is known."""
+"""Independence is measured correctly where it is known."""
 
 import math
 
@@ -22,7 +22,7 @@ def test_independent_dimensions():
     assert 45 < summary["participation_ratio"] < 50
 
 
-def test_dimensions_that_say_the_same():
+def test_proportional_dimensions():
     independence = measure_independence(random_vectors(20, 1) * torch.tensor([1.0, -2.0, 3.0]))
     assert independence.participation_ratio == pytest.approx(1)
     assert independence.correlations.tolist() == pytest.approx([-1, 1, -1])

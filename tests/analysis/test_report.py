@@ -1,4 +1,4 @@
-"""The command writes a report that is complete and true, or ends with one line."""
+"""The command writes a complete and correct report, or ends with one line."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def inputs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(inputs):
     command = [sys.executable, "-m", "wave_hf.analysis", "waves", "--data", "rows.csv", "--out", "out"]
-    options = ["--bert_config", "bert", "--steps", "20", "--batch_size", "4", "--text", "one wave and two oceans"]
+    options = ["--bert_config", "bert", "--steps", "10", "--batch_size", "4", "--text", "one wave and two oceans"]
     subprocess.run(command + options, cwd=inputs, check=True, capture_output=True)
     return inputs / "out"
 
@@ -62,16 +62,16 @@ class TestReport:
         assert sorted(name for name, _ in figures) == FIGURES
         assert [int(number) for _, number in figures] == list(range(1, 9))
         assert "> one wave and two oceans" in text
-        assert "20 steps of 4 texts of 16 tokens at most" in text
+        assert "the same 10 batches of 4 texts, truncated to 16 tokens" in text
         assert "36 training and 4 validation rows" in text
 
     def test_numbers_are_those_of_the_networks(self, folder):
         results = json.loads((folder / "results.json").read_text())
         assert set(results["convergence"]) == set(results["gradients"]) == {"interference", "modulation", "BERT"}
         for curves in results["convergence"].values():
-            assert [step for step, _ in curves["accuracy"]] == list(range(1, 21))
+            assert [step for step, _ in curves["accuracy"]] == list(range(1, 11))
             assert list(curves["steps_to_accuracy"]) == ACCURACIES
-        assert [len(history) for history in results["gradients"].values()] == [20, 20, 20]
+        assert [len(history) for history in results["gradients"].values()] == [10, 10, 10]
         shares, *gradients = results["decision"]
         assert sum(shares["values"]) + shares["bias"] == pytest.approx(shares["logit"], abs=1e-5)
         assert shares["label"] in LABELS

@@ -1,4 +1,4 @@
-"""The waves that are shown are those that the network works with."""
+"""The analyzed waves are those of the network."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_all_tokens_of_a_variant_have_the_global_magnitude_and_phases_of_half_a_
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_interference_pattern_tells_the_energy_of_the_sum(operation):
+def test_interference_pattern_gives_the_energy_of_the_sum(operation):
     (layer,) = waves(tiny_model(wave_operation=operation), TOKENIZER, TEXT).layers
     (a, b), (c, d) = layer.first, layer.second
     g, other_g = magnitude(layer.first), magnitude(layer.second)

@@ -51,7 +51,7 @@ def test_trains_what_has_no_result_yet(train_file, encoder, write_result, comman
     assert all(f"| {name} |" in printed for name in results)
 
 
-def test_shows_all_results_of_the_folder_and_repeats_none(write_result, command_line, tmp_path, capsys):
+def test_shows_all_results_of_the_folder_without_training_again(write_result, command_line, tmp_path, capsys):
     write_result("tfidf-words", eval_accuracy=0.9, train_runtime=2, parameters=1_500_000)
     write_result("by-hand", eval_accuracy=0.5, train_runtime=1.25, parameters=10_000)
     command_line(classifiers="tfidf-words", output_dir=tmp_path / "out")
@@ -81,5 +81,13 @@ def test_wrong_classifiers_end_with_one_sentence(command_line, tmp_path):
 
 def test_a_script_that_fails_is_named(command_line, tmp_path):
     command_line(classifiers="tfidf-words", output_dir=tmp_path, train_file=tmp_path / "missing.csv")
-    with pytest.raises(SystemExit, match=r"tfidf-words was not trained: run_tfidf.py"):
+    with pytest.raises(SystemExit, match=r"tfidf-words was not trained: run_tfidf.py ended with the error above"):
         compare_accuracy.main()
+
+
+def test_a_script_that_is_not_beside_this_one_is_named(command_line, monkeypatch, tmp_path):
+    monkeypatch.setattr(compare_accuracy, "EXAMPLES", tmp_path)
+    command_line(classifiers="tfidf-words", output_dir=tmp_path / "out")
+    with pytest.raises(SystemExit, match=f"Training tfidf-words needs run_tfidf.py in the folder {tmp_path}: copy it"):
+        compare_accuracy.main()
+    assert not (tmp_path / "out").exists()

@@ -66,8 +66,7 @@ def kill_while(condition: Callable[[], bool], process: subprocess.Popen) -> None
         process.send_signal(signal.SIGCONT)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
+SCRIPTS = pytest.mark.parametrize(
     ("script", "options", "prefix", "last_file"),
     [
         # Trainer also removes checkpoints.
@@ -81,6 +80,10 @@ def kill_while(condition: Callable[[], bool], process: subprocess.Popen) -> None
     ],
     ids=["run_classification", "run_glue_no_trainer"],
 )
+
+
+@pytest.mark.slow
+@SCRIPTS
 def test_killed_runs_end_as_the_uninterrupted_one(
     start_process: Callable[..., subprocess.Popen],
     run_process: Callable[..., subprocess.CompletedProcess],
@@ -119,3 +122,33 @@ def test_killed_runs_end_as_the_uninterrupted_one(
     command_line(output_dir=whole, **options)
     script.main()
     assert_equal_weights(out, whole)
+
+
+@pytest.mark.slow
+@SCRIPTS
+def test_running_run_keeps_its_folder_until_it_is_killed(
+    start_process: Callable[..., subprocess.Popen],
+    command_line: Callable[..., None],
+    small_config: str,
+    train_file: str,
+    tmp_path: Path,
+    script: ModuleType,
+    options: dict[str, Any],
+    prefix: str,
+    last_file: str,
+):
+    out = tmp_path / "out"
+    files = {"train_file": train_file, "validation_file": train_file, "config_name": small_config}
+    options = options | files | {"output_dir": out}
+    process = start_process(script.__file__, **options)
+    wait_for(partial(Checkpoints(out, prefix, last_file).reach, 2), process)
+    process.send_signal(signal.SIGSTOP)
+    before = sorted(out.rglob("*"))
+    for more in ({}, {"resume_from_checkpoint": out}):
+        command_line(**options, **more)
+        with pytest.raises(SystemExit, match=f"--output_dir: {out} is in use by another process"):
+            script.main()
+    assert sorted(out.rglob("*")) == before
+    kill(process)
+    script.main()
+    assert (out / "model.safetensors").exists()

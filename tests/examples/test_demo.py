@@ -1,4 +1,4 @@
-"""Tests of the demo: what it says of a text, which models it takes, and what a person sees in a browser."""
+"""Tests of the demo: its answers, the models that it accepts, and the page in a browser."""
 
 import re
 import shutil
@@ -67,23 +67,23 @@ def test_a_regression_has_a_value(tokenizer):
     assert value == f"LABEL_0: {logits_of(model, tokenizer).item():.3f}"
 
 
-def test_tokens_are_text_on_the_colour_of_their_shares():
+def test_tokens_are_text_on_the_color_of_their_shares():
     shares = torch.tensor([[9.0, 0.5], [9.0, -0.25]])
     analysis = TokenShares(["<b>loud</b>", "##er"], shares, torch.tensor([9.0, 0.1]), torch.tensor([9.0, 0.35]))
     html = demo.draw(analysis, 1, "<i>wild</i>")
-    marks = re.findall(r"background: rgb\((.*?) / (.*?)\).*?>(.*?) <small>(.*?)</small>", html)
+    marks = re.findall(r"background: (#\w{6})(\w\w);.*?>(.*?) <small>(.*?)</small>", html)
     assert marks == [
-        (demo.BLUE, "0.60", "&lt;b&gt;loud&lt;/b&gt;", "+0.50"),
-        (demo.ORANGE, "0.30", "##er", "-0.25"),
+        (demo.BLUE, "99", "&lt;b&gt;loud&lt;/b&gt;", "+0.50"),
+        (demo.ORANGE, "4d", "##er", "-0.25"),
     ]
-    assert "&lt;i&gt;wild&lt;/i&gt;</b>: +0.25 in shares, and a bias of +0.10, make the logit +0.35" in html
+    assert "&lt;i&gt;wild&lt;/i&gt;</b>: shares of +0.25 and a bias of +0.10 add up to the logit +0.35" in html
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"pooling": "max"}, "pooling of the model is 'max', but only with 'mean' do tokens have shares"),
-        ({"vocab_size": 5}, "tokenizer has 6 tokens, but the token table of the model only 5 rows"),
+        ({"pooling": "max"}, "pooling of the model is 'max', but token shares need 'mean'"),
+        ({"vocab_size": 5}, "the tokenizer has ids up to 5, but the token table has only 5 rows"),
     ],
 )
 def test_a_model_without_shares_is_refused(save, fields, message):
@@ -149,7 +149,7 @@ def test_a_person_types_a_text_and_sees_classes_and_tokens(browser, address, tok
     browser.get(address)
     WebDriverWait(browser, 60).until(lambda _: browser.find_elements(By.TAG_NAME, "textarea"))
     submit(TEXT)
-    wait_for("make the logit")
+    wait_for("add up to the logit")
 
     classes, html = demo.classify(tiny_model(id2label=NAMES, max_position_embeddings=8), tokenizer, TEXT)
     seen = browser.find_element(By.TAG_NAME, "body").text

@@ -2,7 +2,6 @@
 
 import json
 
-import glue
 import numpy as np
 import pytest
 import run_glue
@@ -10,10 +9,14 @@ import run_glue_no_trainer
 from datasets import Dataset, DatasetDict
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
+from tokenizers.pre_tokenizers import ByteLevel
 from torch.testing import assert_close
-from transformers import AutoConfig, pipeline
+from transformers import AutoConfig, AutoTokenizer, GPT2Tokenizer, RobertaTokenizer, pipeline
+
+from wave_hf.training import data, glue
 
 TRAINER_FLAGS = ("--do_train", "--do_eval")
+BYTES = sorted(ByteLevel.alphabet())
 
 
 @pytest.fixture
@@ -148,7 +151,7 @@ class TestTrainer:
 
         splits = {"train": rows(12), "validation_matched": rows(6), "validation_mismatched": rows(8)}
         splits |= {"test_matched": rows(4, hidden=True), "test_mismatched": rows(2, hidden=True)}
-        monkeypatch.setattr(glue, "load_raw_datasets", lambda *arguments: DatasetDict(splits))
+        monkeypatch.setattr(data, "load_raw_datasets", lambda *arguments: DatasetDict(splits))
         out = run(run_glue, "--task_name", "mnli", *TRAINER_FLAGS, "--do_predict")
         assert {"eval_accuracy", "eval_accuracy_mm", "eval_samples"} <= results(out).keys()
         assert len(predictions(out / "predict_results_mnli.txt")) == 4
@@ -164,6 +167,30 @@ class TestTrainer:
         assert predictions(out / "predict_results_None.txt") == [row["label"] for row in rows]
         (result,) = ModelCard.load(out / "README.md").data.eval_results
         assert (result.dataset_name, result.metric_value) == ("own.csv", 1)
+
+
+class TestPairsThatAreCompared:
+    @pytest.fixture
+    def arguments(self, pair_file):
+        """Return a function that returns the arguments to train a network which compares the texts of a pair."""
+        options = ("--train_file", pair_file, "--do_train", "--config_overrides", "pair_encoding=separate")
+        return lambda tokenizer: (*options, "--tokenizer_name", tokenizer)
+
+    def test_token_types_are_asked_for_and_saved(self, run, arguments, tmp_path):
+        tokenizer = GPT2Tokenizer(vocab={letter: i for i, letter in enumerate(BYTES)}, merges=[])
+        assert "token_type_ids" not in tokenizer("a", "b")
+        tokenizer.save_pretrained(tmp_path / "bytes")
+        out = run(run_glue, *arguments(tmp_path / "bytes"))
+        assert AutoTokenizer.from_pretrained(out)("a", "bc")["token_type_ids"] == [0, 1, 1]
+        classify = pipeline("text-classification", str(out))
+        assert len({classify({"text": "rain", "text_pair": pair})["score"] for pair in ("rain", "soup")}) == 2
+
+    def test_a_tokenizer_without_token_types_is_refused(self, refused, arguments, tmp_path):
+        vocab = {token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", *BYTES])}
+        RobertaTokenizer(vocab=vocab, merges=[]).save_pretrained(tmp_path / "roberta")
+        message = refused(*arguments(tmp_path / "roberta"))
+        assert "pair_encoding=separate" in message
+        assert "token type" in message
 
 
 class TestLoop:
@@ -216,6 +243,13 @@ class TestLoop:
         out = run(run_glue_no_trainer, *files, "--num_train_epochs", 2, "--checkpointing_steps", "epoch")
         assert sorted(path.name for path in out.glob("epoch_*")) == ["epoch_1", "epoch_2"]
 
+    def test_saved_tokenizer_truncates_as_the_loop_does(self, run, pair_file):
+        files = ("--task_name", "mrpc", "--train_file", pair_file, "--validation_file", pair_file)
+        for output in ("first", "second"):  # the second finds its rows in the cache
+            out = run(run_glue_no_trainer, *files, "--max_train_steps", 1, "--max_seq_length", 9, output=output)
+            assert json.loads((out / "tokenizer.json").read_text())["truncation"]["max_length"] == 9
+            assert AutoTokenizer.from_pretrained(out).model_max_length == 9
+
     def test_steps_instead_of_epochs(self, run, pair_file):
         files = ("--task_name", "mrpc", "--train_file", pair_file, "--validation_file", pair_file)
         options = ("--max_train_steps", 3, "--gradient_accumulation_steps", 2, "--checkpointing_steps", "3")
@@ -234,7 +268,37 @@ class TestLoop:
         assert "often" in refused(*arguments, script=run_glue_no_trainer)
 
 
+class TestOwnRows:
+    def test_numbers_of_csv_files_are_no_texts(self):
+        columns = {
+            "idx": ["1", "2"],
+            "flag": ["True", "false"],
+            "empty": [None, ""],
+            "a": ["x", "7"],
+            "label": ["0", "1"],
+        }
+        assert glue.guess_text_columns(Dataset.from_dict(columns), "train") == ["a"]
+
+    def test_whole_floats_are_values_if_regression_is_asked_for(self, run, write, rows):
+        file = write("floats.csv", [row | {"label": float(i % 2)} for i, row in enumerate(rows)])
+        out = run(run_glue, "--train_file", file, "--do_train", "--max_steps", 1)
+        assert AutoConfig.from_pretrained(out).problem_type == "single_label_classification"
+        out = run(run_glue, "--train_file", file, "--do_train", "--max_steps", 1, "--do_regression", output="values")
+        assert AutoConfig.from_pretrained(out).problem_type == "regression"
+
+    def test_ids_and_names_of_labels_may_be_mixed(self, run, write, pairs):
+        names = ["not_equivalent", "1", "equivalent", "0.0"]
+        file = write("mixed.csv", [row | {"label": names[i % 4]} for i, row in enumerate(pairs)])
+        out = run(run_glue, "--task_name", "mrpc", "--train_file", file, "--do_train", "--max_steps", 1)
+        assert AutoConfig.from_pretrained(out).id2label == {0: "not_equivalent", 1: "equivalent"}
+
+
 class TestWrongInput:
+    def test_options_that_the_task_decides(self, refused, pair_file):
+        message = refused("--task_name", "mrpc", "--train_file", pair_file, "--do_train", "--do_regression")
+        assert "--do_regression" in message
+        assert "mrpc" in message
+
     def test_unknown_task(self, refused, pair_file):
         message = refused("--task_name", "rta", "--train_file", pair_file, "--do_train")
         assert "rta" in message

@@ -136,7 +136,7 @@ class TestWrongInput:
 
     def test_one_tag(self, refused, write):
         file = write("words.json", [{"tokens": ["a"], "ner_tags": ["O"]}])
-        assert "two tags" in refused("--train_file", file, "--do_train")
+        assert "two labels" in refused("--train_file", file, "--do_train")
 
     def test_missing_tag(self, refused, write):
         file = write(

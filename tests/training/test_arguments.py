@@ -1,15 +1,24 @@
 """The command line over the defaults of a recipe."""
 
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from run_classification import ClassificationArguments
+from run_distillation import DistillationArguments
+from run_glue_no_trainer import LoopArguments
+from run_mlm import MlmArguments
 from transformers import TrainingArguments
 
 from wave_hf import WaveConfig, recipes
-from wave_hf.training.arguments import DataArguments, ModelArguments, parse_arguments
+from wave_hf.training.arguments import RECIPE_OPTIONS, DataArguments, ModelArguments, parse_arguments
 from wave_hf.training.loading import load_config
+
+SECRET = "hf_a_secret"
 
 
 def small_recipe(folder: Path, **defaults: Any) -> str:
@@ -74,3 +83,77 @@ class TestParseArguments:
         command_line(file)
         with pytest.raises(SystemExit, match=named):
             parse()
+
+    @pytest.mark.parametrize("content", ["[1]", "{", "null", "\N{SNOWMAN}"])
+    def test_json_file_without_options_is_named(self, command_line, tmp_path, content):
+        file = tmp_path / "arguments.json"
+        file.write_text(content, encoding="utf-8")
+        command_line(file)
+        with pytest.raises(SystemExit, match=r"arguments\.json: ") as error:
+            parse()
+        assert "\n" not in error.value.code
+
+
+class TestTrust:
+    """A folder from a stranger sets hyperparameters, and nothing else."""
+
+    @pytest.fixture(params=["--config_name", "--model_name_or_path"])
+    def set_defaults(self, request, command_line, tmp_path):
+        def set_defaults(*arguments: Any, **defaults: Any) -> None:
+            command_line(request.param, small_recipe(tmp_path / "from-a-stranger", **defaults), *arguments)
+
+        return set_defaults
+
+    @pytest.mark.parametrize(
+        "option",
+        [
+            *(option.name for option in fields(ModelArguments)),
+            *("metric_name", "train_file", "dataset_name", "teacher_logits_dir", "dataloader_num_workers"),
+            *("output_dir", "resume_from_checkpoint", "push_to_hub", "hub_model_id", "hub_token", "report_to"),
+            *("deepspeed", "fsdp_config", "torch_compile_backend", "no_option_at_all", "__class__", ""),
+        ],
+    )
+    def test_other_options_are_refused_by_name(self, set_defaults, option):
+        set_defaults(**{option: SECRET, "learning_rate": 0.5})
+        with pytest.raises(SystemExit, match=rf"training_args\.json sets {option}, but may set only") as error:
+            parse()
+        assert "\n" not in error.value.code
+        assert SECRET not in error.value.code
+
+    @pytest.mark.parametrize("value", [[1], {"a": 1}, None])
+    def test_values_of_another_kind_are_refused_by_name(self, set_defaults, value):
+        set_defaults(learning_rate=value)
+        with pytest.raises(SystemExit, match=r"training_args\.json sets learning_rate to "):
+            parse()
+
+    @pytest.mark.parametrize("value", ["fast", 1.5])
+    def test_values_are_checked_as_those_of_the_command_line(self, set_defaults, value, capsys):
+        set_defaults(max_seq_length=value)
+        with pytest.raises(SystemExit):
+            parse()
+        assert re.search(rf"--max_seq_length.*: invalid int value: '{value}'", capsys.readouterr().err)
+
+    def test_what_a_recipe_may_set_are_options_of_the_scripts(self):
+        scripts = [ClassificationArguments, DistillationArguments, MlmArguments, TrainingArguments, LoopArguments]
+        assert {option.name for script in scripts for option in fields(script)} >= RECIPE_OPTIONS
+
+
+class TestTokens:
+    @pytest.fixture
+    def parsed(self, command_line) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
+        command_line("--token", SECRET, "--hub_token", SECRET)
+        return parse()
+
+    def test_can_be_used(self, parsed):
+        model_args, _, training_args = parsed
+        assert model_args.hub_options["token"] == training_args.hub_token == SECRET
+        assert f"Bearer {training_args.hub_token}" == f"Bearer {SECRET}"
+
+    def test_are_not_saved(self, parsed, tmp_path):
+        torch.save(parsed, tmp_path / "training_args.bin")
+        assert SECRET.encode() not in (tmp_path / "training_args.bin").read_bytes()
+        model_args, _, training_args = torch.load(tmp_path / "training_args.bin", weights_only=False)
+        assert model_args.token is training_args.hub_token is None
+
+    def test_are_not_shown(self, parsed):
+        assert SECRET not in repr(parsed)

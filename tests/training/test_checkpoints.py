@@ -1,20 +1,33 @@
 """Which checkpoint a run is resumed from, and what becomes of broken ones."""
 
+import errno
+import io
 import itertools
 import json
 import logging
+import os
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import run_classification
 import torch
+from disks import small_disk
 from safetensors.torch import load_file, save_file
+from transformers import TrainingArguments
+from transformers.trainer_utils import rotate_checkpoints
 
-from wave_hf import WaveConfig
-from wave_hf.training.checkpoints import check_same_network, find_checkpoint
+from wave_hf import WaveConfig, WaveModel, train_tokenizer
+from wave_hf.training.checkpoints import (
+    check_same_network,
+    find_checkpoint,
+    find_trainer_checkpoint,
+    inspect_checkpoint,
+)
 
 STATE_FILE = "trainer_state.json"
 
@@ -26,6 +39,7 @@ def write_checkpoint(run_folder: Path, name: str, step: int) -> Path:
     save_file({"weight": torch.ones(100)}, folder / "model.safetensors")
     torch.save({"state": {0: torch.ones(100)}}, folder / "optimizer.pt")
     torch.save({"last_epoch": 3}, folder / "scheduler.pt")
+    torch.save({"cpu": torch.get_rng_state(), "numpy": np.random.get_state()}, folder / "rng_state.pth")
     (folder / STATE_FILE).write_text(json.dumps({"global_step": step}))
     return folder
 
@@ -36,6 +50,20 @@ def halve(file: Path) -> None:
 
 def empty(file: Path) -> None:
     file.write_bytes(b"")
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 @pytest.fixture
@@ -52,7 +80,7 @@ def find(run_folder, caplog) -> Callable[..., str | None]:
     """Return a function that finds the checkpoint of a name; the run's folder is another one if it is given."""
 
     def find(name: Any, other_run_folder: Path = run_folder) -> str | None:
-        with caplog.at_level(logging.INFO, "examples"):
+        with caplog.at_level(logging.INFO, "wave_hf"):
             return find_checkpoint(str(name), str(other_run_folder), STATE_FILE)
 
     return find
@@ -127,13 +155,47 @@ class TestCutOff:
             *itertools.product(["optimizer.pt"], [halve, empty]),
         ],
     )
-    def test_is_skipped_and_removed_with_a_warning(self, find, run_folder, caplog, file, damage):
+    def test_is_skipped_and_set_aside_with_a_warning(self, find, run_folder, caplog, file, damage):
         damage(run_folder / "checkpoint-10" / file)
+        before = content(run_folder / "checkpoint-10")
         assert find(run_folder) == str(run_folder / "checkpoint-9")
-        assert sorted(folder.name for folder in run_folder.iterdir()) == ["checkpoint-2", "checkpoint-9"]
-        warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-        assert len(warnings) == 1
-        assert "checkpoint-10 was cut off" in warnings[0]
+        names = ["_incomplete-checkpoint-10-1", "checkpoint-2", "checkpoint-9"]
+        assert sorted(folder.name for folder in run_folder.iterdir()) == names
+        assert content(run_folder / names[0]) == before
+        (warning,) = warnings(caplog)
+        assert "checkpoint-10 was cut off" in warning
+        assert file in warning or "no weights" in warning
+        assert names[0] in warning
+
+    def test_is_set_aside_each_time(self, find, run_folder):
+        for _ in range(2):
+            (run_folder / "checkpoint-10" / STATE_FILE).unlink()
+            find(run_folder)
+            write_checkpoint(run_folder, "checkpoint-10", 10)
+        assert {path.name for path in run_folder.glob("_*")} == {f"_incomplete-checkpoint-10-{i}" for i in (1, 2)}
+
+    @pytest.mark.parametrize("written", [[], ["config.json"], ["config.json", "model.safetensors"]])
+    def test_folder_that_was_only_begun_is_set_aside(self, find, run_folder, caplog, written):
+        (run_folder / "checkpoint-11").mkdir()
+        for name in written:
+            (run_folder / "checkpoint-11" / name).write_text("{}")
+        assert find(run_folder) == str(run_folder / "checkpoint-10")
+        assert "checkpoint-11 was cut off" in caplog.text
+        assert not (run_folder / "checkpoint-11").exists()
+
+    @pytest.mark.parametrize("damage", [Path.unlink, empty, halve, flip_a_bit])
+    @pytest.mark.parametrize("file", ["rng_state.pth", "random_states_0.pkl"])
+    def test_random_states_must_be_whole(self, find, run_folder, file, damage):
+        last = run_folder / "checkpoint-10"
+        (last / "rng_state.pth").rename(last / file)
+        assert find(run_folder) == str(last)
+        damage(last / file)
+        assert find(run_folder) == str(run_folder / "checkpoint-9")
+
+    @pytest.mark.parametrize("file", ["optimizer.pt", "scheduler.pt"])
+    def test_bits_that_changed_are_noticed(self, find, run_folder, file):
+        flip_a_bit(run_folder / "checkpoint-10" / file)
+        assert find(run_folder) == str(run_folder / "checkpoint-9")
 
     @pytest.mark.parametrize("file", ["scheduler.pt", "pytorch_model.bin", "rng_state.pth"])
     def test_other_files_of_torch_must_open_too(self, find, run_folder, file):
@@ -145,7 +207,7 @@ class TestCutOff:
         (run_folder / "checkpoint-9" / STATE_FILE).unlink()
         assert find(run_folder / "checkpoint-9") == str(run_folder / "checkpoint-2")
 
-    def test_earlier_ones_are_removed_as_well(self, find, run_folder):
+    def test_earlier_ones_are_set_aside_as_well(self, find, run_folder):
         halve(run_folder / "checkpoint-2" / "model.safetensors")
         assert find(run_folder) == str(run_folder / "checkpoint-10")
         assert not (run_folder / "checkpoint-2").exists()
@@ -154,10 +216,10 @@ class TestCutOff:
         for checkpoint in run_folder.iterdir():
             halve(checkpoint / "model.safetensors")
         assert find(run_folder) is None
-        assert not any(run_folder.iterdir())
+        assert all(folder.name.startswith("_incomplete-") for folder in run_folder.iterdir())
         assert "starting anew" in caplog.text
 
-    def test_is_not_removed_from_another_run(self, find, run_folder, tmp_path):
+    def test_is_not_set_aside_in_another_run(self, find, run_folder, tmp_path):
         halve(run_folder / "checkpoint-10" / "model.safetensors")
         assert find(run_folder / "checkpoint-10", tmp_path / "new") == str(run_folder / "checkpoint-9")
         assert (run_folder / "checkpoint-10").exists()
@@ -168,6 +230,179 @@ class TestCutOff:
             (run_folder / name).mkdir()
         find(run_folder)
         assert {folder.name for folder in run_folder.iterdir()} > names
+
+
+class TestForeign:
+    """Folders that are named like checkpoints, but that this script did not write."""
+
+    @staticmethod
+    def notes(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "notes.txt").write_text("mine")
+
+    @staticmethod
+    def notes_beside_a_config(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "notes.json").write_text("{}")
+
+    @staticmethod
+    def checkpoint_of_the_loop(folder: Path) -> None:
+        write_checkpoint(folder.parent, folder.name, 11)
+        (folder / STATE_FILE).rename(folder / "progress.json")
+
+    @staticmethod
+    def model(folder: Path) -> None:
+        WaveModel(WaveConfig(vocab_size=9, hidden_size=4)).save_pretrained(folder)
+        train_tokenizer(["a wave"]).save_pretrained(folder)
+
+    @staticmethod
+    def state_of_another_program(folder: Path) -> None:
+        write_checkpoint(folder.parent, folder.name, 11)
+        (folder / STATE_FILE).write_text('{"step": 11}')
+
+    makers = [notes, notes_beside_a_config, checkpoint_of_the_loop, model, state_of_another_program]
+
+    @pytest.mark.parametrize("make", makers)
+    def test_are_skipped_with_a_warning_and_stay_as_they_are(self, find, run_folder, caplog, make):
+        foreign = run_folder / "checkpoint-11"
+        make(foreign)
+        before = content(foreign)
+        assert find(run_folder) == str(run_folder / "checkpoint-10")
+        assert content(foreign) == before
+        (warning,) = warnings(caplog)
+        assert "checkpoint-11 is skipped" in warning
+        assert STATE_FILE in warning
+
+    @pytest.mark.parametrize("make", makers)
+    def test_end_the_run_if_they_are_named(self, find, run_folder, make):
+        make(run_folder / "checkpoint-11")
+        with pytest.raises(SystemExit, match=rf"checkpoint-11 has .*{STATE_FILE}"):
+            find(run_folder / "checkpoint-11")
+
+    def test_files_are_no_checkpoints(self, find, run_folder, caplog):
+        (run_folder / "checkpoint-11").write_text("mine")
+        assert find(run_folder) == str(run_folder / "checkpoint-10")
+        assert not warnings(caplog)
+
+    def test_links_that_lead_nowhere_prove_nothing(self, find, run_folder, caplog):
+        file = run_folder / "checkpoint-10" / "model.safetensors"
+        file.unlink()
+        file.symlink_to("nowhere")
+        assert find(run_folder) == str(run_folder / "checkpoint-9")
+        assert "checkpoint-10 is skipped" in caplog.text
+
+    @pytest.mark.parametrize("name", ["step_11", "epoch_11"])
+    @pytest.mark.parametrize("rest", [[], ["model.safetensors"], ["model.safetensors", "optimizer.bin"]])
+    def test_unfinished_checkpoints_of_the_other_script_stay_as_they_are(self, find, run_folder, name, rest):
+        (run_folder / name).mkdir()
+        for file in rest:
+            (run_folder / name / file).touch()
+        assert find(run_folder) == str(run_folder / "checkpoint-10")
+        assert set(content(run_folder / name)) == set(rest)
+
+    @pytest.mark.parametrize("name", ["notes.bin", "my_model.safetensors", "my_optimizer.pt", "optimizer_notes.txt"])
+    def test_file_in_a_complete_checkpoint_does_not_matter(self, find, run_folder, name):
+        (run_folder / "checkpoint-10" / name).write_text("mine")
+        assert find(run_folder) == str(run_folder / "checkpoint-10")
+
+
+class TestUnreadable:
+    """A file that cannot be read proves nothing: the run ends, and all folders stay as they are."""
+
+    parts = [STATE_FILE, "model.safetensors", "optimizer.pt", "rng_state.pth", ""]
+
+    def refuse(self, find, run_folder, name):
+        before = sorted(run_folder.rglob("*"))
+        with pytest.raises(SystemExit, match=f"^--resume_from_checkpoint: .*{run_folder}/checkpoint-{name}") as error:
+            find(run_folder)
+        assert "\n" not in error.value.code
+        assert sorted(run_folder.rglob("*")) == before
+
+    @pytest.mark.parametrize("number", [2, 10])
+    @pytest.mark.parametrize("part", parts)
+    def test_input_and_output_error(self, find, run_folder, part, number):
+        path = run_folder / f"checkpoint-{number}" / part
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        path.symlink_to(path)  # opening it raises an OSError: too many levels of symbolic links
+        self.refuse(find, run_folder, number)
+
+    @pytest.mark.parametrize("part", parts[:-1])
+    def test_file_of_another_user(self, find, run_folder, monkeypatch, part):
+        file = run_folder / "checkpoint-10" / part
+
+        def open_for_a_user(path: Any, *args: Any, **options: Any) -> Any:
+            if str(path) == str(file):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return builtin_open(path, *args, **options)
+
+        builtin_open = io.open
+        monkeypatch.setattr(io, "open", open_for_a_user)
+        self.refuse(find, run_folder, 10)
+
+
+class TestAnyFolder:
+    """Whatever lies in the folder of a run: no file is lost, and the end is a checkpoint, a new start or one line."""
+
+    trainer = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "config.json", STATE_FILE)
+    loop = ("model.safetensors", "optimizer.bin", "scheduler.bin", "random_states_0.pkl", "progress.json")
+    others = ("tokenizer.json", "modeling_wave.py", "training_args.bin", "notes.txt", "notes.bin", "notes.json")
+
+    def fill(self, folder: Path, rng: random.Random) -> None:
+        """Write some files of a checkpoint, of either script or none, and damage some of them."""
+        folder.mkdir()
+        mixed = rng.sample(self.trainer + self.loop + self.others, rng.randrange(9))
+        for name in rng.choice([self.trainer, self.loop, mixed]):
+            if name.endswith(".safetensors"):
+                save_file({"weight": torch.ones(9)}, folder / name)
+            elif name.endswith((".pt", ".pth", ".bin", ".pkl")):
+                torch.save({"state": torch.ones(9)}, folder / name)
+            else:
+                (folder / name).write_text(json.dumps({"global_step": rng.randrange(9)}))
+            if rng.random() < 0.1:
+                damage = rng.choice([Path.unlink, halve, empty, flip_a_bit, lambda file: file.write_text("[]")])
+                damage(folder / name)
+            elif rng.random() < 0.02:
+                (folder / name).unlink()
+                (folder / name).symlink_to(folder / name)
+
+    @pytest.mark.parametrize("seed", range(int(os.environ.get("FUZZ_CASES", 100))))
+    def test_is_safe(self, tmp_path, seed):
+        rng = random.Random(seed)
+        kinds = ["checkpoint-", "step_", "epoch_", "_incomplete-checkpoint-", "notes-"]
+        for kind, number in rng.sample(list(itertools.product(kinds, range(1, 4))), rng.randrange(1, 5)):
+            self.fill(tmp_path / f"{kind}{number}", rng)
+        files = sorted(content(tmp_path).values())
+        name = rng.choice([tmp_path, *sorted(tmp_path.iterdir())])
+        try:
+            found = find_checkpoint(str(name), str(tmp_path), rng.choice([STATE_FILE, "progress.json"]))
+            assert found is None or (Path(found) / "model.safetensors").exists()
+        except SystemExit as end:
+            line = str(end.code)
+            assert "\n" not in line
+        assert sorted(content(tmp_path).values()) == files
+
+
+class TestRotation:
+    """Trainer's --save_total_limit removes whatever is named like a checkpoint."""
+
+    def find(self, run_folder: Path, resume: str | None) -> str | None:
+        options = {"save_total_limit": 1, "resume_from_checkpoint": resume}
+        return find_trainer_checkpoint(TrainingArguments(str(run_folder), use_cpu=True, **options))
+
+    @pytest.mark.parametrize("name", ["checkpoint-1", "checkpoint-best", "checkpoint-10-copy"])
+    @pytest.mark.parametrize("resume", [True, False])
+    def test_folders_that_are_no_checkpoints_are_refused(self, run_folder, name, resume):
+        TestForeign.notes(run_folder / name)
+        with pytest.raises(SystemExit, match=f"--save_total_limit would remove {run_folder}/{name},"):
+            self.find(run_folder, str(run_folder) if resume else None)
+
+    def test_checkpoints_that_were_cut_off_are_no_longer_counted(self, run_folder):
+        (run_folder / "checkpoint-10" / STATE_FILE).unlink()
+        assert self.find(run_folder, str(run_folder)) == str(run_folder / "checkpoint-9")
+        rotate_checkpoints(str(run_folder), save_total_limit=2)
+        names = ["_incomplete-checkpoint-10-1", "checkpoint-2", "checkpoint-9"]
+        assert sorted(folder.name for folder in run_folder.iterdir()) == names
 
 
 class TestSameNetwork:
@@ -182,6 +417,19 @@ class TestSameNetwork:
 
     def test_same_config(self, checkpoint):
         check_same_network(WaveConfig(hidden_size=16, dtype="float32"), checkpoint)
+
+    def test_code_of_a_checkpoint_is_not_run_nor_asked_for(self, checkpoint, monkeypatch):
+        monkeypatch.setattr("builtins.input", lambda question: pytest.fail("there is nobody to ask"))
+        file = Path(checkpoint, "config.json")
+        file.write_text(json.dumps({"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}))
+        with pytest.raises(SystemExit, match="was trained with model_type='mine'"):
+            check_same_network(WaveConfig(), checkpoint)
+
+    def test_damaged_config_is_named(self, checkpoint):
+        halve(Path(checkpoint, "config.json"))
+        with pytest.raises(SystemExit, match=f"^Config of {checkpoint}: ") as error:
+            check_same_network(WaveConfig(), checkpoint)
+        assert "\n" not in error.value.code
 
 
 class TestRun:
@@ -242,3 +490,10 @@ class TestRun:
         halve(best_checkpoint / "model.safetensors")
         train("out", *best, "--greater_is_better", "True", "--resume_from_checkpoint", out)
         torch.testing.assert_close(load_file(out / "model.safetensors"), last, atol=1e-6, rtol=0)
+
+    def test_full_disk_ends_the_run_with_one_line_and_keeps_what_is_complete(self, train, tmp_path):
+        with small_disk(tmp_path / "disk", kilobytes=400) as disk:
+            with pytest.raises(SystemExit, match=f"^{disk}/out: no space is left on the disk") as error:
+                train("disk/out", "--save_steps", 1)
+            assert "\n" not in error.value.code
+            assert inspect_checkpoint(disk / "out" / "checkpoint-1", STATE_FILE).is_complete

@@ -1,9 +1,12 @@
-"""Configs of recipes and folders, with overrides."""
+"""Configs of recipes and folders, with overrides; folders with damaged files."""
+
+import json
 
 import pytest
+from builders import save_classifier
 
 from wave_hf.training.arguments import ModelArguments
-from wave_hf.training.loading import load_config
+from wave_hf.training.loading import load_config, load_model_and_tokenizer
 
 
 class TestLoadConfig:
@@ -49,3 +52,48 @@ class TestLoadConfig:
         with pytest.raises(SystemExit, match=r"wave-huge.*wave-small") as error:
             load_config(ModelArguments(config_name="wave-huge"))
         assert "\n" not in error.value.code
+
+
+class TestDamagedFolder:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        save_classifier(tmp_path)
+        return tmp_path
+
+    @staticmethod
+    def load(folder):
+        """Expect that a folder is refused in one line, which is returned."""
+        model_args = ModelArguments(model_name_or_path=str(folder))
+        with pytest.raises(SystemExit) as error:
+            load_model_and_tokenizer(model_args, load_config(model_args), (), 42, None)
+        assert "\n" not in error.value.code
+        assert str(folder) in error.value.code
+        return error.value.code
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", '"a"', "null", "\ud800"])
+    @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+    def test_tokenizer(self, folder, name, content):
+        (folder / name).write_bytes(content.encode(errors="surrogatepass"))
+        self.load(folder)
+
+    def test_tokenizer_without_fields(self, folder):
+        (folder / "tokenizer.json").write_text("{}")
+        self.load(folder)
+
+    def test_longest_text_that_is_no_number(self, folder):
+        (folder / "tokenizer_config.json").write_text('{"model_max_length": "many"}')
+        assert "model_max_length is 'many'" in self.load(folder)
+
+    @pytest.mark.parametrize("id2label", [["sea", "land", "air"], {"1": "sea", "2": "land"}, {"a": "sea"}, "sea"])
+    def test_label_names(self, folder, id2label):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"id2label": id2label}))
+        assert "id2label is" in self.load(folder)
+
+    def test_weights(self, folder):
+        (folder / "model.safetensors").write_text("cut")
+        self.load(folder)
+
+    def test_config_that_is_no_object(self, folder):
+        (folder / "config.json").write_text("[]")
+        self.load(folder)

@@ -3,10 +3,10 @@
 from datasets import ClassLabel, Dataset, Features, LargeList, Value
 
 from wave_hf import WaveConfig
+from wave_hf.training.labels import infer_token_task
 from wave_hf.training.token_classification import (
     NerArguments,
     first_tokens,
-    infer_tags,
     read_tagged_rows,
     select_tagged_splits,
 )
@@ -16,7 +16,7 @@ def test_large_lists_are_read():
     feature = Features({"tokens": LargeList(Value("string")), "ner_tags": LargeList(ClassLabel(names=["O", "B-X"]))})
     rows = Dataset.from_dict({"tokens": [["a", "b"]], "ner_tags": [[0, 1]]}, feature)
     splits = select_tagged_splits({"train": rows}, NerArguments(), {"train"})
-    task = infer_tags(WaveConfig(), splits)
+    task = infer_token_task(WaveConfig(), splits, "tags")
     read = read_tagged_rows(splits, task, NerArguments(), {"train"}, seed=0)["train"]
     assert read.to_list() == [{"tokens": ["a", "b"], "label": ["O", "B-X"]}]
 

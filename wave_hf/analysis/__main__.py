@@ -2,25 +2,23 @@
 
     python -m wave_hf.analysis MODEL_DIR --out DIR
 
-DIR then holds report.md, its figures, and results.json with their numbers.
+It writes report.md, its figures, and their numbers in results.json to DIR.
 """
 
-from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser
 
+from ..training.errors import exit_on_error
 from .report import AnalysisArguments, write_report
 
 
 def main() -> None:
-    """Do what the command line asks for."""
-    description = "Look inside a Wave Network, and compare how its kind learns with a BERT."
+    """Parse the command line and write the report."""
+    description = "Report on the waves and decisions of a Wave Network, and on its training compared with a BERT's."
     parser = HfArgumentParser(AnalysisArguments, prog="python -m wave_hf.analysis", description=description)  # type: ignore[arg-type]
     parser.add_argument("model_dir", metavar="MODEL_DIR", help="Folder or Hub id of a trained classifier.")
     args, positional = parser.parse_args_into_dataclasses()
-    try:
+    with exit_on_error(f"Analysis of {positional.model_dir}"):
         write_report(positional.model_dir, args)
-    except (OSError, StrictDataclassError, ValueError) as error:
-        raise SystemExit(f"Analysis of {positional.model_dir}: {' '.join(str(error).split())}") from error
 
 
 if __name__ == "__main__":

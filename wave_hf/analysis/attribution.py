@@ -1,4 +1,4 @@
-"""Which tokens carry a decision: shares that add up to the logit, and integrated gradients where there are none."""
+"""Attribution of a decision to tokens: shares that add up to the logit, and integrated gradients for any model."""
 
 from typing import Any, NamedTuple, cast
 
@@ -16,12 +16,12 @@ BATCH_SIZE = 32
 
 
 class TokenShares(NamedTuple):
-    """What each token of a text adds to the logits: `shares.sum(dim=0) + bias` are the `logits`.
+    """The contribution of each token of a text to the logits: `logits` equals `shares.sum(dim=0) + bias`.
 
     Args:
         tokens: The T tokens as the tokenizer writes them, special tokens included.
-        shares: `(T, num_labels)`, in the dtype of the model as the next two.
-        bias: `(num_labels,)`, the bias of the classifier, which belongs to no token.
+        shares: `(T, num_labels)`, in the dtype of the model, like `bias` and `logits`.
+        bias: `(num_labels,)`, the bias of the classifier and of a norm after the pooling, which belong to no token.
         logits: `(num_labels,)`.
     """
 
@@ -35,19 +35,20 @@ class TokenShares(NamedTuple):
 def token_shares(model: WaveForSequenceClassification, tokenizer: PreTrainedTokenizerBase, text: str) -> TokenShares:
     """Divide the logits of a text among its tokens: share_jc = classifier.weight_c . last_hidden_state_j / T.
 
-    With mean pooling and a linear head the logits are exactly the sum of these and the bias. They are shares by
-    position, not what would change without that token: through the global magnitude G, and a local kernel if there is
-    one, each position holds something of the other tokens, too.
+    With mean pooling and a linear head the logits are exactly the sum of the shares and the bias. A share belongs to a
+    position and is not the effect of removing its token: through the global magnitude G, and through local kernels if
+    there are any, every position depends on the other tokens, too. A final norm of the pooled vector is applied to
+    each token with the standard deviation of the pooled vector, which makes it linear.
 
     Args:
         model: A `WaveForSequenceClassification` with `pooling="mean"` and `pair_encoding="joint"`. It is put in
             evaluation mode.
         tokenizer: Its tokenizer.
-        text: One text. It is not cut off, whatever its length.
+        text: One text, which is not truncated.
 
     Raises:
-        ValueError: The model is another one, the tokenizer has more tokens than the model, the text has none, or more
-            than the model has positions.
+        ValueError: The model has no token shares, the tokenizer has more tokens than the model, or the text has no
+            tokens or more than the model has positions.
     """
     if reason := why_not_additive(model):
         raise ValueError(reason)
@@ -55,32 +56,37 @@ def token_shares(model: WaveForSequenceClassification, tokenizer: PreTrainedToke
     model.eval()
     outputs = model.wave(**inputs)
     tokens = inputs.tokens()
-    shares = outputs.last_hidden_state[0] @ model.classifier.weight.T / len(tokens)
-    logits = model.classifier(outputs.pooler_output)[0]
-    return TokenShares(tokens, shares, model.classifier.bias.clone(), logits)
+    states, bias = outputs.last_hidden_state[0], model.classifier.bias.clone()
+    if model.config.final_norm == "pooled":
+        norm = model.wave.norm
+        deviation = (states.mean(dim=0).var(correction=0) + norm.eps).sqrt()
+        states = norm.weight * (states - states.mean(dim=-1, keepdim=True)) / deviation
+        bias = model.classifier(norm.bias)
+    shares = states @ model.classifier.weight.T / len(tokens)
+    return TokenShares(tokens, shares, bias, model.classifier(outputs.pooler_output)[0])
 
 
 def why_not_additive(model: Any) -> str | None:
-    """Return why the tokens of a model have no shares; `None` if they have."""
+    """Return the reason why a model has no token shares, or `None` if it has them."""
     if not isinstance(model, WaveForSequenceClassification):
         return f"model is a {type(model).__name__}, but should be a WaveForSequenceClassification."
     for name, wanted in {"pooling": "mean", "pair_encoding": "joint"}.items():
         value = getattr(model.config, name)
         if value != wanted:
-            return f"{name} of the model is {value!r}, but only with {wanted!r} do tokens have shares."
+            return f"{name} of the model is {value!r}, but token shares need {wanted!r}."
     return None
 
 
 class Attribution(NamedTuple):
-    """What each token adds to one logit, compared with a text of as many mean embeddings.
+    """The contribution of each token to one logit, compared with a text of mean embeddings of the same length.
 
     Args:
         tokens: The T tokens as the tokenizer writes them, special tokens included.
         attributions: `(T,)`, in the dtype of the model.
-        label: Which logit it is.
-        baseline: That logit for the mean embeddings.
-        logit: That logit for the text.
-        gap: By how much `attributions.sum()` misses `logit - baseline`, as a fraction of the latter.
+        label: Index of the logit.
+        baseline: The logit of the mean embeddings.
+        logit: The logit of the text.
+        gap: The difference between `attributions.sum()` and `logit - baseline`, as a fraction of the latter.
     """
 
     tokens: list[str]
@@ -94,20 +100,20 @@ class Attribution(NamedTuple):
 def integrated_gradients(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, label: int | None = None
 ) -> Attribution:
-    """Integrate the gradient of a logit on the straight way from the mean embedding to each token's own.
+    """Integrate the gradient of a logit along the straight line from the mean embedding to each token's embedding.
 
-    Sundararajan, Taly & Yan, "Axiomatic Attribution for Deep Networks", arXiv:1703.01365, equation 1. The integral is
-    taken at Gauss-Legendre points, twice as many each time until the gap is below 1 %, but not more than 1024. A way
-    that ends where it began, at the same logit, has no such gap: look at `gap` before you trust the rest.
+    Sundararajan, Taly & Yan, "Axiomatic Attribution for Deep Networks", arXiv:1703.01365, equation 1. The number of
+    Gauss-Legendre points is doubled until the gap is below 1 %, up to 1024 points. Where both ends of the line have
+    nearly the same logit the gap stays large: look at `gap` before you trust the attributions.
 
     Args:
         model: Any sequence classifier of transformers. It is put in evaluation mode.
         tokenizer: Its tokenizer.
-        text: One text. It is not cut off, whatever its length.
-        label: The logit that is divided among the tokens; `None` means the largest.
+        text: One text, which is not truncated.
+        label: Index of the logit to attribute; `None` means the largest.
 
     Raises:
-        ValueError: The tokenizer has more tokens than the model, the text has none, or more than the model has
+        ValueError: The tokenizer has more tokens than the model, or the text has no tokens or more than the model has
             positions.
     """
     inputs = encode(model, tokenizer, text)
@@ -134,6 +140,6 @@ def integrated_gradients(
 
 
 def gauss_legendre(num_points: int, like: torch.Tensor) -> list[torch.Tensor]:
-    """Return the points between 0 and 1 that integrate best, and their weights: `(num_points, 1, 1)` each."""
-    points, weights = np.polynomial.legendre.leggauss(num_points)  # from -1 to 1
+    """Return the points and weights of Gauss-Legendre quadrature on [0, 1], `(num_points, 1, 1)` each."""
+    points, weights = np.polynomial.legendre.leggauss(num_points)  # on [-1, 1]
     return [torch.from_numpy(values).to(like).view(-1, 1, 1) for values in ((points + 1) / 2, weights / 2)]

@@ -1,4 +1,4 @@
-"""How quickly networks learn from scratch, on the same batches."""
+"""Training networks from scratch on the same batches, to compare how quickly they learn."""
 
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -18,20 +18,20 @@ from transformers import (
     set_seed,
 )
 
-Curve = list[tuple[float, float]]  # a step, and the value after it
+Curve = list[tuple[float, float]]  # steps and the values after them
 
 
 @dataclass
 class Training:
-    """What is the same for all networks that are compared.
+    """The settings that all compared networks share.
 
     Args:
-        tokenizer: Turns the texts into tokens.
+        tokenizer: The tokenizer of the texts.
         rows: The splits `train` and `validation` with the columns `text` and `label`, a `ClassLabel`.
-        steps: How many batches are trained on.
-        batch_size: How many texts a batch has.
-        max_length: How many tokens of a text are read.
-        seed: Chooses the initial weights and the rows of each batch.
+        steps: Number of training steps.
+        batch_size: Number of texts in a batch.
+        max_length: Number of tokens that texts are truncated to.
+        seed: Seed of the initial weights and of the order of the rows.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -44,12 +44,12 @@ class Training:
 
 @dataclass
 class Run:
-    """A network and how it got there.
+    """A trained network and its learning curves.
 
     Args:
-        model: The trained network, on the CPU.
-        loss: Mean training loss since the value before.
-        accuracy: Accuracy on the validation rows.
+        model: The network in evaluation mode, on the CPU.
+        loss: The mean training loss since the previous point.
+        accuracy: The accuracy on the validation rows.
     """
 
     model: PreTrainedModel
@@ -57,12 +57,12 @@ class Run:
     accuracy: Curve
 
     def steps_to(self, accuracy: float) -> float | None:
-        """Return the first evaluated step with that accuracy, or `None` if there is none."""
+        """Return the first evaluated step with at least this accuracy, or `None` if there is none."""
         return next((step for step, value in self.accuracy if value >= accuracy), None)
 
 
 def initial_model(config: PreTrainedConfig, seed: int) -> PreTrainedModel:
-    """Return a classifier with random weights, the same for the same seed."""
+    """Return a classifier with random weights that depend only on its config and the seed."""
     set_seed(seed)
     return AutoModelForSequenceClassification.from_config(config)
 
@@ -72,15 +72,15 @@ def train(
 ) -> Run:
     """Train a sequence classifier from scratch with transformers' `Trainer`.
 
-    Each network sees the same rows in the same order, whatever random numbers it draws itself: they are shuffled once,
-    and then read one after the other, from the start again if there are too few. AdamW warms up for a tenth of the
-    steps and then goes down linearly. Loss and accuracy are taken about twenty times.
+    All networks see the same batches, whatever random numbers they draw: the rows are shuffled once and then read in
+    order, repeatedly if there are too few. The learning rate of AdamW warms up for a tenth of the steps and then
+    decays linearly. Loss and accuracy are recorded about twenty times.
 
     Args:
-        config: The shape of the network; it must have a label for each class.
-        training: What is the same for all networks.
-        learning_rate: The highest learning rate.
-        callbacks: Callbacks of `Trainer`, such as a `GradientRecorder`.
+        config: Config of the network, with a label for each class.
+        training: The shared settings.
+        learning_rate: The peak learning rate.
+        callbacks: Callbacks for `Trainer`, such as a `GradientRecorder`.
     """
     interval = max(1, training.steps // 20)
     rows = training.rows.map(
@@ -123,5 +123,5 @@ def train(
 
 
 def accuracy(prediction: EvalPrediction) -> dict[str, float]:
-    """Return the share of texts whose largest logit is that of their label."""
+    """Return the accuracy, as a `compute_metrics` function of `Trainer`."""
     return {"accuracy": float((np.argmax(prediction.predictions, axis=-1) == prediction.label_ids).mean())}

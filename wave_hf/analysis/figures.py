@@ -1,7 +1,6 @@
-"""The figures of a report, drawn from what the other modules measure."""
+"""The figures of a report, from the measurements of the other modules."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 
 import numpy as np
 import torch
@@ -10,29 +9,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from transformers import PreTrainedConfig
 
-from ..modeling_wave import magnitude
+from ..waves import magnitude
 from .complexity import cost
 from .convergence import Run
 from .independence import Independence
+from .plotting import BLUE, COLORS, ORANGE, styles
 from .waves import TextWaves, interference_pattern, mean_direction, phase
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; so they can the ends of PuOr.
-BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
-COLORS = (BLUE, ORANGE, GREEN, RED, PURPLE)
-MARKERS = "osD^v"
-MAX_TOKENS = 40  # more cannot be read
+MAX_TOKENS = 40  # more labels are not legible
 MAX_CHARACTERS = 16
 
 
-def styles(names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Give each name a colour and a marker of its own."""
-    return {
-        name: {"color": color, "marker": marker} for name, color, marker in zip(names, cycle(COLORS), cycle(MARKERS))
-    }
-
-
 def label(token: str) -> str:
-    """Shorten a token, and keep its dollars from being read as mathematics."""
+    """Shorten a token, and escape dollar signs, which matplotlib would read as mathematics."""
     short = token if len(token) <= MAX_CHARACTERS else token[: MAX_CHARACTERS - 1] + "…"
     return short.replace("$", r"\$")
 
@@ -41,7 +30,7 @@ def label(token: str) -> str:
 
 
 def plot_phases(waves: TextWaves) -> Figure:
-    """Draw each token of a text in the complex plane: Z / G of the first variant in the first layer."""
+    """Plot each token of a text in the complex plane: Z / G of the first variant in the first layer."""
     angle = phase(waves.layers[0].first)
     dimension = int(angle.std(dim=0).argmax())
     names = [label(token) for token in waves.tokens[:MAX_TOKENS]]
@@ -59,7 +48,7 @@ def plot_phases(waves: TextWaves) -> Figure:
 
 
 def draw_on_circle(axes: Axes, angles: np.ndarray, names: Sequence[str]) -> None:
-    """Draw points on the upper half of the unit circle, and their names around it, in the same order."""
+    """Draw points on the upper half of the unit circle, and their names around it in the same order."""
     arc = np.linspace(0, np.pi, 200)
     axes.plot(np.cos(arc), np.sin(arc), color="0.6", linestyle="--", linewidth=1)
     axes.scatter(np.cos(angles), np.sin(angles), color=BLUE, s=22, zorder=3)
@@ -81,7 +70,7 @@ def draw_on_circle(axes: Axes, angles: np.ndarray, names: Sequence[str]) -> None
 
 
 def fan(centre: float, number: int) -> np.ndarray:
-    """Return so many angles around a centre, in the upper half, far enough from each other for a name each."""
+    """Return angles around a centre in the upper half plane, far enough apart for a name each."""
     margin = np.radians(4)
     step = min(np.radians(7), (np.pi - 2 * margin) / max(1, number - 1))
     width = step * (number - 1)
@@ -90,7 +79,7 @@ def fan(centre: float, number: int) -> np.ndarray:
 
 
 def draw_magnified(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> None:
-    """Draw points however close they are, and their names in a column on either side, in the same order."""
+    """Draw points that may lie close together, and their names in a column on either side, sorted by height."""
     axes.scatter(x, y, color=BLUE, s=22, zorder=3)
     width, bottom, top = np.ptp(x) or 1.0, y.min(), y.max()
     halves = np.array_split(np.argsort(x), 2)
@@ -105,7 +94,7 @@ def draw_magnified(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str
 
 
 def plot_magnitudes(waves: TextWaves) -> Figure:
-    """Draw the magnitudes of a text in each layer, largest first: both variants' and their combination's."""
+    """Plot the sorted magnitudes of both variants and of the combined wave, in each layer."""
     figure = Figure(figsize=(5.5 * len(waves.layers), 3.8), layout="constrained")
     panels = figure.subplots(1, len(waves.layers), squeeze=False)[0]
     for layer_idx, (axes, layer) in enumerate(zip(panels, waves.layers, strict=True)):
@@ -113,25 +102,26 @@ def plot_magnitudes(waves: TextWaves) -> Figure:
         for (name, wave), color, line in zip(curves.items(), COLORS, ("-", "--", "-."), strict=False):
             spectrum = magnitude(wave).mean(dim=0).sort(descending=True).values
             axes.plot(1 + np.arange(len(spectrum)), spectrum.numpy(), color=color, linestyle=line, label=name)
-        axes.set(xlabel="dimensions, by their magnitude", yscale="log", title=f"layer {layer_idx + 1}")
+        axes.set(xlabel="dimensions sorted by magnitude", yscale="log", title=f"layer {layer_idx + 1}")
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel("magnitude (mean of the tokens)")
+    panels[0].set_ylabel("magnitude (mean over the tokens)")
     panels[0].legend()
     return figure
 
 
 def plot_interference(waves: TextWaves) -> Figure:
-    """Draw where the two variants of the first layer strengthen and where they weaken each other."""
+    """Plot where the two variants of the first layer interfere constructively, and where destructively."""
     names = [label(token) for token in waves.tokens[:MAX_TOKENS]]
-    # Of the angles, not of their cosines, which are all but 1 as soon as the angles are small.
+    # The angles are shown, because the cosines of small angles are nearly all 1.
     difference = interference_pattern(waves.layers[0])[: len(names)].clamp(-1, 1).acos()
     difference = difference[:, difference.mean(dim=0).argsort()]
     figure = Figure(figsize=(10, max(4, 1.6 + 0.2 * len(names))), layout="constrained")
     axes = figure.subplots()
+    # Color-blind readers can distinguish the two ends of PuOr.
     image = axes.imshow(difference.numpy(), cmap="PuOr", vmin=0, vmax=np.pi, aspect="auto", interpolation="nearest")
     axes.set_yticks(range(len(names)), names, fontsize=9)
-    axes.set(xlabel="dimensions, the most constructive first", ylabel="tokens, in their order")
-    bar = figure.colorbar(image, ax=axes, ticks=[0, np.pi / 2, np.pi], label="difference of the phases (radians)")
+    axes.set(xlabel="dimensions, most constructive first", ylabel="tokens in order")
+    bar = figure.colorbar(image, ax=axes, ticks=[0, np.pi / 2, np.pi], label="phase difference (radians)")
     bar.ax.set_yticklabels(["0: constructive", "π/2: neither", "π: destructive"])
     return figure
 
@@ -140,7 +130,7 @@ def plot_interference(waves: TextWaves) -> Figure:
 
 
 def plot_decisions(decisions: Mapping[str, tuple[Sequence[str], torch.Tensor]]) -> Figure:
-    """Draw what each token adds to a logit: for each title the tokens and `(T,)` values."""
+    """Plot the contributions of tokens to a logit: the tokens and values `(T,)` of each panel, by its title."""
     number = min(MAX_TOKENS, max(len(tokens) for tokens, _ in decisions.values()))
     figure = Figure(figsize=(5.5 * len(decisions), 1.5 + 0.22 * number), layout="constrained")
     panels = figure.subplots(1, len(decisions), squeeze=False)[0]
@@ -150,7 +140,7 @@ def plot_decisions(decisions: Mapping[str, tuple[Sequence[str], torch.Tensor]]) 
         axes.set_yticks(range(len(shown)), [label(token) for token in tokens[:MAX_TOKENS]], fontsize=9)
         axes.invert_yaxis()
         axes.axvline(0, color="0.4", linewidth=0.8)
-        axes.set(xlabel="added to the logit", title=title)
+        axes.set(xlabel="contribution to the logit", title=title)
         axes.grid(axis="x", alpha=0.3)
     return figure
 
@@ -159,12 +149,12 @@ def plot_decisions(decisions: Mapping[str, tuple[Sequence[str], torch.Tensor]]) 
 
 
 def plot_convergence(runs: Mapping[str, Run]) -> Figure:
-    """Draw the loss and the accuracy of each run over its steps."""
+    """Plot the loss and the accuracy of each run over the training steps."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for (name, run), style in zip(runs.items(), styles(list(runs)).values(), strict=True):
-        left.plot(*zip(*run.loss, strict=True), label=name, markersize=4, **style)
-        right.plot(*zip(*run.accuracy, strict=True), label=name, markersize=4, **style)
+    for name, style in styles(runs).items():
+        left.plot(*zip(*runs[name].loss, strict=True), label=name, markersize=4, **style)
+        right.plot(*zip(*runs[name].accuracy, strict=True), label=name, markersize=4, **style)
     left.set(xlabel="training step", ylabel="training loss (cross entropy, nats)", ylim=(0, None))
     right.set(xlabel="training step", ylabel="validation accuracy", ylim=(0, 1))
     for axes in (left, right):
@@ -174,14 +164,14 @@ def plot_convergence(runs: Mapping[str, Run]) -> Figure:
 
 
 def plot_gradients(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Draw the norms and the spreads of the recorded gradients over training, as means over a thirtieth of it."""
+    """Plot the norms and spreads of the recorded gradients, averaged over thirtieths of the training."""
     targets = {"cls": "[CLS] token", "text": "whole text", "classifier": "classifier"}
     figure = Figure(figsize=(12, 6.2), layout="constrained")
     panels = figure.subplots(2, 3, sharex=True, sharey="row")
     for row, quantity in enumerate(("norm", "spread")):
         for axes, (target, title) in zip(panels[row], targets.items(), strict=True):
-            for (name, history), style in zip(histories.items(), styles(list(histories)).values(), strict=True):
-                steps, values = averaged(history, f"{target}_{quantity}")
+            for name, style in styles(histories).items():
+                steps, values = averaged(histories[name], f"{target}_{quantity}")
                 axes.plot(steps, values, label=name, markersize=3.5, **style)
             axes.set_title(title if row == 0 else "")
             axes.grid(alpha=0.3)
@@ -194,14 +184,14 @@ def plot_gradients(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Fi
 
 
 def averaged(history: Sequence[Mapping[str, float]], name: str) -> tuple[list[float], list[float]]:
-    """Return the means of the steps and of their values over each thirtieth of the history."""
+    """Return the mean step and the mean value of each thirtieth of the history."""
     parts = np.array_split(np.array([(entry["step"], entry[name]) for entry in history]), min(30, len(history)))
     steps, values = zip(*(part.mean(axis=0) for part in parts), strict=True)
     return list(steps), list(values)
 
 
 def plot_independence(measured: Mapping[str, Mapping[str, Sequence[Independence]]]) -> Figure:
-    """Draw how independent the vectors of networks are, before and after training: a row for each kind of vectors."""
+    """Plot the independence of vectors before and after training, with a row of panels for each kind of vectors."""
     figure = Figure(figsize=(13, 3.6 * len(measured)), layout="constrained")
     panels = figure.subplots(len(measured), 3, squeeze=False)
     for row, (kind, networks) in zip(panels, measured.items(), strict=True):
@@ -210,15 +200,15 @@ def plot_independence(measured: Mapping[str, Mapping[str, Sequence[Independence]
         draw_participation(row[2], networks)
         row[0].set(xlabel="correlation of two dimensions", ylabel=f"{kind}\n\ndensity", yscale="log")
         row[1].set(xlabel="cosine of two vectors", ylabel="density", yscale="log")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(COLORS) - 1)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
 def draw_histograms(axes: Axes, values: Mapping[str, Sequence[torch.Tensor]]) -> None:
-    """Draw the distribution of values before (dashed) and after training."""
+    """Draw the distributions of values before (dashed) and after training."""
     largest = max(float(one.abs().max()) for pair in values.values() for one in pair)
-    for (name, pair), style in zip(values.items(), styles(list(values)).values(), strict=True):
-        for one, line, when in zip(pair, ("--", "-"), ("before", "after"), strict=True):
+    for name, style in styles(values).items():
+        for one, line, when in zip(values[name], ("--", "-"), ("before", "after"), strict=True):
             density, edges = np.histogram(one.numpy(), bins=80, range=(-largest, largest), density=True)
             axes.stairs(density, edges, color=style["color"], linestyle=line, label=f"{name}, {when}")
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -226,9 +216,9 @@ def draw_histograms(axes: Axes, values: Mapping[str, Sequence[torch.Tensor]]) ->
 
 
 def draw_participation(axes: Axes, networks: Mapping[str, Sequence[Independence]]) -> None:
-    """Draw the share of the dimensions that is made use of, before (pale) and after training."""
-    for place, (pair, style) in enumerate(zip(networks.values(), styles(list(networks)).values(), strict=True)):
-        for offset, one, alpha in zip((-0.2, 0.2), pair, (0.4, 1), strict=True):
+    """Draw the participation ratio as a share of the dimensions, before (pale) and after training."""
+    for place, (name, style) in enumerate(styles(networks).items()):
+        for offset, one, alpha in zip((-0.2, 0.2), networks[name], (0.4, 1), strict=True):
             share = one.participation_ratio / one.dimensions
             bars = axes.bar(place + offset, share, width=0.38, color=style["color"], alpha=alpha)
             axes.bar_label(bars, [f"{one.participation_ratio:.0f}"], fontsize=8)
@@ -240,11 +230,11 @@ def draw_participation(axes: Axes, networks: Mapping[str, Sequence[Independence]
 
 
 def plot_complexity(configs: Mapping[str, PreTrainedConfig], batch_size: int, lengths: Sequence[int]) -> Figure:
-    """Draw the operations and the activation memory of networks over the length of the texts."""
+    """Plot the operations and the activation memory of networks over the length of the texts."""
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for (name, config), style in zip(configs.items(), styles(list(configs)).values(), strict=True):
-        costs = [cost(config, batch_size, length) for length in lengths]
+    for name, style in styles(configs).items():
+        costs = [cost(configs[name], batch_size, length) for length in lengths]
         left.plot(lengths, [3 * value.flops / 1e9 for value in costs], label=name, markersize=4, **style)
         right.plot(lengths, [value.saved_bytes / 2**20 for value in costs], label=name, markersize=4, **style)
     left.set(ylabel="operations of a training step (GFLOP)")

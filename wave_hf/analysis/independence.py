@@ -1,4 +1,4 @@
-"""How independent the dimensions and the vectors of an embedding are (arXiv:2411.06989)."""
+"""Independence of the dimensions and of the vectors of an embedding (arXiv:2411.06989)."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,13 @@ import torch
 
 
 class Independence(NamedTuple):
-    """How independent N vectors of D dimensions are.
+    """The independence of N vectors of D dimensions.
 
     Args:
         correlations: Pearson's correlation of each pair of dimensions, `(D (D - 1) / 2,)`.
         cosines: The cosine of each pair of vectors, `(N (N - 1) / 2,)`.
-        participation_ratio: How many dimensions the vectors make use of, between 1 and the smaller of D and N - 1:
-            (sum of the eigenvalues of their covariance)^2 / sum of the squared eigenvalues. An effective rank.
+        participation_ratio: An effective rank, between 1 and the smaller of D and N - 1:
+            (sum of the eigenvalues of the covariance)^2 / sum of the squared eigenvalues.
         dimensions: D.
     """
 
@@ -33,13 +33,14 @@ class Independence(NamedTuple):
 
 @torch.no_grad()
 def measure_independence(vectors: torch.Tensor) -> Independence:
-    """Measure how independent the dimensions of vectors are, and the vectors themselves.
+    """Measure the independence of the dimensions of vectors, and of the vectors themselves.
 
-    Even independent random dimensions correlate a little when N is finite, by about sqrt(2 / (pi N)) on average, and
-    independent random vectors have cosines of about sqrt(2 / (pi D)): compare with the vectors before training.
+    With finite N, even independent dimensions have a mean absolute correlation of about sqrt(2 / (pi N)), and
+    independent random vectors a mean absolute cosine of about sqrt(2 / (pi D)). The vectors before training are
+    therefore the reference.
 
     Args:
-        vectors: `(N, D)`, as the rows of a token table or the vectors that a network makes of tokens.
+        vectors: `(N, D)`, such as the rows of a token table or the output vectors of tokens.
 
     Raises:
         ValueError: There are fewer than two vectors or two dimensions.
@@ -52,7 +53,7 @@ def measure_independence(vectors: torch.Tensor) -> Independence:
     return Independence(
         correlations=pairs(torch.corrcoef(vectors.T)),
         cosines=pairs(unit @ unit.T),
-        # Of a symmetric matrix, the trace is the sum of the eigenvalues, and the squared norm that of their squares.
+        # The trace of a symmetric matrix is the sum of its eigenvalues; its squared norm is the sum of their squares.
         participation_ratio=float(covariance.trace() ** 2 / covariance.square().sum()),
         dimensions=vectors.shape[1],
     )

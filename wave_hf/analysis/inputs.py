@@ -1,23 +1,20 @@
-"""Turning a text into what a network reads, or into a clear error."""
+"""Encoding one text for a model."""
 
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
+
+from ..tokenization import check_tokenizer_fits
 
 
 def encode(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, min_tokens: int = 1
 ) -> BatchEncoding:
-    """Return the inputs of one text, each `(1, T)`, on the device of the model; it is not cut off.
+    """Return the inputs of one text, each `(1, T)`, on the device of the model and without truncation.
 
     Raises:
-        ValueError: The tokenizer has more tokens than the model, or the text fewer than `min_tokens` or more than the
-            model has positions.
+        ValueError: The tokenizer has more tokens than the model, or the text has fewer tokens than `min_tokens` or
+            more than the model has positions.
     """
-    rows = model.config.vocab_size
-    if len(tokenizer) > rows:
-        raise ValueError(
-            f"tokenizer has {len(tokenizer)} tokens, but the token table of the model only {rows} rows: take the "
-            "tokenizer that the model was trained with."
-        )
+    check_tokenizer_fits(tokenizer, model.config, "the model")
     inputs = tokenizer(text, return_tensors="pt")
     number = len(inputs.tokens())
     if number < min_tokens:

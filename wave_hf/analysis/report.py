@@ -1,4 +1,4 @@
-"""A report on a Wave Network: what it makes of a text, and how its kind learns beside a BERT."""
+"""A report on a Wave Network: its waves and decision on a text, and how such networks train compared with a BERT."""
 
 import json
 import os
@@ -21,8 +21,11 @@ from transformers.utils.logging import tqdm
 from .. import __version__
 from ..configuration_wave import WaveConfig
 from ..documentation_corpus import load_documentation_corpus
-from ..files import load_classifier, load_rows, new_folder
-from ..modeling_wave import WaveForSequenceClassification, magnitude
+from ..files import load_classifier, markdown_table, new_folder
+from ..modeling_wave import WaveForSequenceClassification
+from ..recipes import find_recipe
+from ..training.readers import read_file
+from ..waves import magnitude
 from . import figures
 from .attribution import integrated_gradients, token_shares, why_not_additive
 from .complexity import Cost, cost
@@ -31,7 +34,7 @@ from .gradients import GradientRecorder
 from .independence import Independence, measure_independence
 from .waves import interference_pattern, phase, waves
 
-MAX_VALIDATION_ROWS = 500  # each network is evaluated on them twenty times
+MAX_VALIDATION_ROWS = 500  # each network is evaluated twenty times
 MAX_VECTORS = 2000
 ACCURACIES = (0.5, 0.6, 0.7, 0.8, 0.9)
 LENGTHS = [2**power for power in range(5, 14)]
@@ -39,69 +42,65 @@ LENGTHS = [2**power for power in range(5, 14)]
 
 @dataclass
 class AnalysisArguments:
-    """What the report is about, and how the networks in it are trained."""
+    """Options of the report and of the networks that it trains."""
 
-    out: str = field(metadata={"help": "Folder to write: a new one, or an empty one."})
+    out: str = field(metadata={"help": "Output folder, new or empty."})
     data: str | None = field(
         default=None,
         metadata={"help": "Rows with the columns text and label, csv or json. None: the documentation corpus."},
     )
-    text: str | None = field(
-        default=None, metadata={"help": "The text that is looked at. None: the first validation row."}
-    )
+    text: str | None = field(default=None, metadata={"help": "Text to analyze. None: the first validation row."})
     bert_config: str | None = field(
-        default=None, metadata={"help": "Folder or Hub id of the BERT's config. None: four layers, 256 wide."}
+        default=None, metadata={"help": "Recipe, folder or Hub id of a BERT's config. None: four layers, 256 wide."}
     )
-    steps: int = field(default=300, metadata={"help": "Batches that each network is trained on."})
+    steps: int = field(default=300, metadata={"help": "Training steps of each network."})
     batch_size: int = field(default=32, metadata={"help": "Texts in a batch."})
-    max_length: int = field(default=128, metadata={"help": "Tokens of a text that training reads."})
-    learning_rate: float = field(default=1e-3, metadata={"help": "Highest learning rate of the Wave Networks."})
-    bert_learning_rate: float = field(default=3e-4, metadata={"help": "Highest learning rate of BERT."})
-    seed: int = field(default=42, metadata={"help": "Chooses rows, their order, and initial weights."})
+    max_length: int = field(default=128, metadata={"help": "Truncate training texts to this many tokens."})
+    learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate of the Wave Networks."})
+    bert_learning_rate: float = field(default=3e-4, metadata={"help": "Peak learning rate of BERT."})
+    seed: int = field(
+        default=42, metadata={"help": "Seed of the split, of the order of rows and of the initial weights."}
+    )
 
 
 @dataclass
 class Report:
-    """Markdown, figures and numbers, collected in a folder.
+    """A report in the making: its text, figures and numbers.
 
     Args:
-        folder: Where they are written.
-        lines: The paragraphs of the Markdown.
-        results: What becomes results.json.
-        num_figures: How many figures there are so far.
+        folder: The folder that it is written to.
+        paragraphs: The paragraphs of report.md.
+        results: The content of results.json.
+        num_figures: Number of figures so far.
     """
 
     folder: Path
-    lines: list[str] = field(default_factory=list)
+    paragraphs: list[str] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
     num_figures: int = 0
 
     def write(self, *paragraphs: str) -> None:
-        """Add paragraphs."""
-        self.lines += paragraphs
+        """Append paragraphs."""
+        self.paragraphs += paragraphs
 
     def draw(self, name: str, figure: Figure, caption: str) -> None:
-        """Save a figure as NAME.png, and add it with its caption."""
+        """Save a figure as NAME.png, and append it with a caption."""
         self.num_figures += 1
         figure.savefig(self.folder / f"{name}.png", dpi=120)
         self.write(f"![{name}]({name}.png)", f"**Figure {self.num_figures}.** {caption}")
 
-    def tabulate(self, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Add a table."""
-        lines = [head, ["---"] * len(head), *rows]
-        self.write("\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines))
-
     def save(self) -> None:
         """Write report.md and results.json."""
-        (self.folder / "report.md").write_text("\n\n".join(self.lines) + "\n", encoding="utf-8")
+        (self.folder / "report.md").write_text("\n\n".join(self.paragraphs) + "\n", encoding="utf-8")
         (self.folder / "results.json").write_text(json.dumps(self.results, indent=1) + "\n", encoding="utf-8")
 
 
 def write_report(model_dir: str, args: AnalysisArguments) -> None:
-    """Write a report on a trained Wave Network; the folder appears when it is complete.
+    """Write a report on a trained Wave Network to a new folder, atomically.
 
-    The waves and the decision on one text are those of the model. For what the papers say of training, its shape with
-    interference, with modulation, and a BERT are trained from scratch on the same batches.
+    The waves and the decision on one text are those of the model. To examine what the papers say about training, a
+    network of its shape with interference, one with modulation, and a BERT are trained from scratch on the same
+    batches.
 
     Args:
         model_dir: Folder or Hub id of a `WaveForSequenceClassification` and its tokenizer.
@@ -110,8 +109,8 @@ def write_report(model_dir: str, args: AnalysisArguments) -> None:
     Raises:
         FileExistsError: `args.out` is not empty.
         OSError: A file is missing.
-        ValueError: `model_dir` does not hold a classifier of this kind and its tokenizer, or the config is not that of
-            a BERT; the rows lack a column; or the text has fewer than two tokens.
+        ValueError: `model_dir` holds another kind of model, the config is not that of a BERT, a column is missing, or
+            the text has fewer than two tokens.
     """
     with new_folder(args.out) as folder:
         model, tokenizer = load_classifier(model_dir)
@@ -141,15 +140,15 @@ def write_report(model_dir: str, args: AnalysisArguments) -> None:
         report.save()
 
 
-# What is looked at
+# Texts and networks
 
 
 def load_splits(file: str | None, seed: int) -> DatasetDict:
-    """Return the splits `train` and `validation` of a file, a tenth being held out, or of the documentation corpus."""
+    """Return the splits `train` and `validation`: of a file, with a tenth held out, or of the documentation corpus."""
     if file is None:
         splits = load_documentation_corpus(seed)
     else:
-        rows = load_rows(file, ("text", "label")).class_encode_column("label")
+        rows = read_file(file, ["text"], "label").class_encode_column("label")
         held_out = rows.train_test_split(test_size=max(1, len(rows) // 10), seed=seed)
         splits = DatasetDict(train=held_out["train"], validation=held_out["test"])
     number = min(MAX_VALIDATION_ROWS, len(splits["validation"]))
@@ -157,17 +156,17 @@ def load_splits(file: str | None, seed: int) -> DatasetDict:
 
 
 def load_bert_config(name: str | None) -> BertConfig:
-    """Return the config of a folder or Hub id, or of a small BERT."""
+    """Return the config of a recipe, folder or Hub id, or of a small BERT."""
     if name is None:
         return BertConfig(hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024)
-    config = AutoConfig.from_pretrained(name)
+    config = AutoConfig.from_pretrained(find_recipe(name) or name)
     if not isinstance(config, BertConfig):
         raise ValueError(f"bert_config is {name!r}, whose model_type is {config.model_type!r}, but should be 'bert'.")
     return config
 
 
 def shapes(wave: WaveConfig, bert: BertConfig, rows: DatasetDict) -> dict[str, PreTrainedConfig]:
-    """Return the configs of the networks that are compared, made for the labels of the rows and for one vocabulary."""
+    """Return the configs of the compared networks, for the labels of the rows and the vocabulary of the model."""
     networks: dict[str, Any] = {"interference": deepcopy(wave), "modulation": deepcopy(wave), "BERT": deepcopy(bert)}
     for name, config in networks.items():
         config.id2label = dict(enumerate(rows["train"].features["label"].names))
@@ -181,21 +180,21 @@ def shapes(wave: WaveConfig, bert: BertConfig, rows: DatasetDict) -> dict[str, P
 
 
 def describe_training(args: AnalysisArguments, training: Training) -> str:
-    """Say how the networks were made, as the end of a caption."""
+    """Return how the networks were trained, as the end of a caption."""
     rows = training.rows
     return (
-        f"trained from scratch: {training.steps} steps of {training.batch_size} texts of {training.max_length} tokens "
-        f"at most, the same for all; AdamW with a learning rate of {args.learning_rate:g} (BERT: "
-        f"{args.bert_learning_rate:g}); seed {training.seed}; {len(rows['train']):,} training and "
+        f"trained from scratch on the same {training.steps} batches of {training.batch_size} texts, truncated to "
+        f"{training.max_length} tokens, with AdamW at a learning rate of {args.learning_rate:g} (BERT: "
+        f"{args.bert_learning_rate:g}), seed {training.seed}, {len(rows['train']):,} training and "
         f"{len(rows['validation']):,} validation rows."
     )
 
 
-# The sections
+# Sections of the report
 
 
 def introduce(report: Report, model_dir: str, args: AnalysisArguments, rows: DatasetDict, text: str) -> None:
-    """Say what was run, and where."""
+    """Write the heading: model, data, machine and text."""
     machine = {
         "architecture": platform.machine(),
         "cores": os.cpu_count(),
@@ -206,10 +205,10 @@ def introduce(report: Report, model_dir: str, args: AnalysisArguments, rows: Dat
     report.results |= {"model": model_dir, "arguments": asdict(args), "text": text, "machine": machine}
     data = args.data or rows["train"].info.description
     report.write(
-        "# A Wave Network under the microscope",
+        "# Analysis of a Wave Network",
         f"**Model:** {model_dir}. **Data:** {data}",
         "**Machine:** " + ", ".join(f"{name} {value}" for name, value in machine.items()) + ".",
-        "What was measured stands in [results.json](results.json). The text that is looked at:",
+        "All numbers are in [results.json](results.json). The analyzed text:",
         f"> {text}",
     )
 
@@ -217,7 +216,7 @@ def introduce(report: Report, model_dir: str, args: AnalysisArguments, rows: Dat
 def report_waves(
     report: Report, model: WaveForSequenceClassification, tokenizer: PreTrainedTokenizerBase, text: str
 ) -> None:
-    """Show what becomes of one text."""
+    """Show the waves of the text."""
     of_text = waves(model, tokenizer, text)
     report.results["waves"] = {
         "tokens": of_text.tokens,
@@ -234,32 +233,33 @@ def report_waves(
     }
     shown = f"The text above, {len(of_text.tokens)} tokens"
     if len(of_text.tokens) > figures.MAX_TOKENS:
-        shown += f", of which the first {figures.MAX_TOKENS} are named"
+        shown += f", of which the first {figures.MAX_TOKENS} are shown"
     report.write("## Waves")
     report.draw(
         "phases",
         figures.plot_phases(of_text),
-        f"{shown}. Each point is the wave of a token (first variant, first layer) divided by the global magnitude G: "
-        "in one dimension it lies on the half circle, the mean of all dimensions inside of it (magnified).",
+        f"{shown}. Each point is the wave of a token (first variant, first layer) divided by the global magnitude G. "
+        "In one dimension (left) it lies on the half circle; its mean over all dimensions (right, magnified) lies "
+        "inside of it.",
     )
     report.draw(
         "magnitudes",
         figures.plot_magnitudes(of_text),
-        f"{shown}. The spectrum of its magnitudes, without a unit: those of the variants are shared by all tokens, "
-        "that of the combined wave is a mean over them.",
+        f"{shown}. The magnitudes, sorted over the dimensions. Those of the variants are shared by all tokens; that "
+        "of the combined wave is averaged over them.",
     )
     report.draw(
         "interference",
         figures.plot_interference(of_text),
-        f"{shown}. Where the two variants of a token strengthen each other when they are added, and where they weaken "
-        "each other (first layer); a modulation adds their phases instead.",
+        f"{shown}. Where the two variants of a token interfere constructively when they are added, and where "
+        "destructively (first layer). A modulation adds their phases instead.",
     )
 
 
 def report_decision(
     report: Report, models: Mapping[str, PreTrainedModel], tokenizer: PreTrainedTokenizerBase, text: str
 ) -> None:
-    """Show what each token adds to the likeliest label of each model."""
+    """Show the contribution of each token to the most probable label of each model."""
     drawn, results, gaps = {}, [], []
     for name, model in models.items():
         names: Any = model.config.id2label
@@ -299,15 +299,16 @@ def report_decision(
     report.draw(
         "decision",
         figures.plot_decisions(drawn),
-        "What each token of the text adds to the logit of the likeliest label. Shares are those of each position in "
-        "the mean that the classifier reads, and with its bias add up to the logit; as every position holds the whole "
-        "text through G, they are no effects of words. Integrated gradients lead from the mean embedding to that of "
-        f"each token; they miss the difference of the logits by {' and '.join(gaps)}. BERT is the one trained below.",
+        "The contribution of each token of the text to the logit of the most probable label. Shares are the parts "
+        "of each position in the mean that the classifier reads; with its bias they add up to the logit. As every "
+        "position depends on the whole text through G, a share is not the effect of a word. Integrated gradients go "
+        "from the mean embedding to the embedding of each token; the gap to the difference of the logits is "
+        f"{' and '.join(gaps)}. BERT is the one trained below.",
     )
 
 
 def report_convergence(report: Report, runs: Mapping[str, Run], how: str) -> None:
-    """Show how quickly the networks learn."""
+    """Show the learning curves."""
     report.results["convergence"] = {
         name: {
             "parameters": run.model.num_parameters(),
@@ -318,38 +319,40 @@ def report_convergence(report: Report, runs: Mapping[str, Run], how: str) -> Non
         for name, run in runs.items()
     }
     report.write("## Convergence")
-    report.draw("convergence", figures.plot_convergence(runs), f"Loss, and accuracy on other rows. All were {how}")
-    report.write("Steps until an accuracy is first reached:")
-    report.tabulate(
-        ["network", "parameters", *(f"{accuracy:.0%}" for accuracy in ACCURACIES), "at the end"],
-        [
-            [
-                name,
-                f"{run.model.num_parameters() / 1e6:.2f} M",
-                *(run.steps_to(accuracy) or "never" for accuracy in ACCURACIES),
-                f"{run.accuracy[-1][1]:.1%}",
-            ]
-            for name, run in runs.items()
-        ],
+    report.draw(
+        "convergence",
+        figures.plot_convergence(runs),
+        f"Training loss and validation accuracy. All networks were {how}",
     )
+    header = ["network", "parameters", *(f"{accuracy:.0%}" for accuracy in ACCURACIES), "at the end"]
+    rows = [
+        [
+            name,
+            f"{run.model.num_parameters() / 1e6:.2f} M",
+            *(run.steps_to(accuracy) or "never" for accuracy in ACCURACIES),
+            f"{run.accuracy[-1][1]:.1%}",
+        ]
+        for name, run in runs.items()
+    ]
+    report.write("Steps until an accuracy is first reached:", markdown_table(header, rows))
 
 
 def report_gradients(report: Report, histories: Mapping[str, Sequence[Mapping[str, float]]], how: str) -> None:
-    """Show the gradients that reach the input and the head."""
+    """Show the gradients of the input and of the head."""
     report.results["gradients"] = histories
     report.write("## Gradients")
     report.draw(
         "gradients",
         figures.plot_gradients(histories),
-        "The gradient of the loss that reaches the embedding of [CLS], those of the whole text (both means over the "
-        "texts of a batch), and the weight of the classifier, before clipping. Above its norm; below how unequally it "
-        "is divided among the dimensions, 0 if not at all. Points are means over a thirtieth of the steps. All were "
-        f"{how}",
+        "The gradient of the loss with respect to the embedding of [CLS], to the embeddings of the whole text (both "
+        "averaged over the texts of a batch) and to the weight of the classifier, before clipping. Top: its norm. "
+        "Bottom: its spread over the dimensions, which is 0 if all dimensions have equal gradients. Each point is a "
+        f"mean over a thirtieth of the steps. All networks were {how}",
     )
 
 
 def report_independence(report: Report, trained: Mapping[str, PreTrainedModel], training: Training, how: str) -> None:
-    """Show how independent embeddings are before and after training."""
+    """Show the independence of embeddings before and after training."""
     tokens = common_tokens(training)
     measured: dict[str, dict[str, list[Independence]]] = {"token table": {}, "output vectors": {}}
     for name, after in trained.items():
@@ -368,10 +371,9 @@ def report_independence(report: Report, trained: Mapping[str, PreTrainedModel], 
     report.draw(
         "independence",
         figures.plot_independence(measured),
-        f"Above the vectors of the {len(tokens):,} most frequent tokens, below those that the networks make of the "
-        "tokens of validation texts; before training (dashed, pale) and after. The participation ratio, which stands "
-        "on the bars, says how many dimensions are made use of. “The model” is the one that was given; the others "
-        f"were {how}",
+        f"Top: the embeddings of the {len(tokens):,} most frequent tokens. Bottom: the output vectors of the tokens "
+        "of validation texts. Dashed and pale: before training. The numbers on the bars are the participation "
+        f"ratios, the effective numbers of dimensions. “The model” is the analyzed one; the other networks were {how}",
     )
 
 
@@ -383,7 +385,7 @@ def common_tokens(training: Training) -> list[int]:
 
 @torch.no_grad()
 def output_vectors(model: PreTrainedModel, training: Training) -> torch.Tensor:
-    """Return the vectors that a network makes of the first tokens of the validation texts."""
+    """Return the output vectors of the first tokens of the validation texts, `(N, H)`."""
     vectors: list[torch.Tensor] = []
     for text in training.rows["validation"]["text"]:
         inputs = training.tokenizer(text, truncation=True, max_length=training.max_length, return_tensors="pt")
@@ -394,7 +396,7 @@ def output_vectors(model: PreTrainedModel, training: Training) -> torch.Tensor:
 
 
 def report_complexity(report: Report, configs: Mapping[str, PreTrainedConfig], batch_size: int) -> None:
-    """Show what networks cost as texts grow."""
+    """Show the costs over the length of the texts."""
     others = {"paper's modulation": WaveConfig(), "BERT-base": BertConfig(), "FNet-base": FNetConfig()}
     networks = {**configs, **others}
     costs = {
@@ -407,18 +409,18 @@ def report_complexity(report: Report, configs: Mapping[str, PreTrainedConfig], b
     report.draw(
         "complexity",
         figures.plot_complexity(networks, batch_size, LENGTHS),
-        f"In closed form, for batches of {batch_size} texts in float32: the operations of products and convolutions "
-        "in a training step (for FNet also of its Fourier transform), and the bytes kept for the backward pass. "
-        "BERT's attention is the plain one, which keeps its scores; position tables are taken to be long enough.",
+        f"Costs in closed form, for batches of {batch_size} texts in float32: the operations of matrix products and "
+        "convolutions in a training step (for FNet also of its Fourier transform), and the bytes saved for the "
+        "backward pass. BERT's attention is the eager one, which saves its scores; position tables are assumed to "
+        "be long enough.",
     )
     lengths = LENGTHS[::4]
-    report.tabulate(
-        ["network", "parameters", *(f"{length} tokens" for length in lengths)],
-        [[name, *describe_costs([of_length[length] for length in lengths])] for name, of_length in costs.items()],
-    )
+    header = ["network", "parameters", *(f"{length} tokens" for length in lengths)]
+    rows = [[name, *describe_costs([of_length[length] for length in lengths])] for name, of_length in costs.items()]
+    report.write(markdown_table(header, rows))
 
 
 def describe_costs(costs: Sequence[Cost]) -> list[str]:
-    """Return the cells of a row: the parameters, and the cost at each length."""
+    """Return the cells of a row: the number of parameters, and the cost at each length."""
     cells = [f"{3 * one.flops / 1e9:,.1f} GFLOP, {one.saved_bytes / 2**20:,.0f} MiB" for one in costs]
     return [f"{costs[0].parameters / 1e6:.2f} M", *cells]

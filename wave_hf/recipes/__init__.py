@@ -1,8 +1,9 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
 """Named recipes: folders with the config of a network and the training defaults that go with it.
 
-`NAME/config.json` is what `AutoConfig.from_pretrained` reads, and `NAME/training_args.json` holds the training defaults
-that the example scripts apply with `--config_name NAME`. The recipes in `baselines/` are Transformers to compare with.
+`NAME/config.json` is what `AutoConfig.from_pretrained` reads, and `NAME/training_args.json` holds the training
+defaults that the example scripts apply with `--config_name NAME`. The recipes in `baselines/` are Transformers to
+compare with.
 """
 
 from pathlib import Path

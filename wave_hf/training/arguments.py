@@ -9,12 +9,52 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from transformers import HfArgumentParser, TrainingArguments
+from transformers import HfArgumentParser
 
 from ..recipes import TRAINING_ARGS_NAME, find_recipe
 from .errors import exit_on_error
 
 DEFAULT_RECIPE = "wave-small"
+# What training_args.json, beside a config or a model, may set. The file may come from a stranger. Therefore this list
+# has no option that runs code, or that names what is read, where it is written, or who receives it.
+RECIPE_OPTIONS = frozenset(
+    {
+        "adam_beta1",
+        "adam_beta2",
+        "adam_epsilon",
+        "gradient_accumulation_steps",
+        "hard_loss_weight",
+        "label_smoothing_factor",
+        "learning_rate",
+        "lr_scheduler_type",
+        "max_grad_norm",
+        "max_seq_length",
+        "max_steps",
+        "max_train_steps",
+        "mlm_probability",
+        "num_train_epochs",
+        "optim",
+        "pad_to_max_length",
+        "per_device_eval_batch_size",
+        "per_device_train_batch_size",
+        "save_strategy",
+        "seed",
+        "temperature",
+        "train_sampling_strategy",
+        "warmup_steps",
+        "weight_decay",
+    }
+)
+
+
+class UnsavedToken(str):
+    """A Hub token that a pickle does not contain: Trainer saves its arguments beside each model and checkpoint."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
+
+    def __repr__(self) -> str:
+        return "<token>"
 
 
 @dataclass
@@ -154,22 +194,57 @@ def parse_arguments(*argument_classes: Any) -> tuple[Any, ...]:
     house_defaults = {"train_sampling_strategy": "group_by_length", "use_cpu": not torch.accelerator.is_available()}
     parser.set_defaults(**{name: value for name, value in house_defaults.items() if name in known})
     arguments, from_file = sys.argv[1:], {}
+    if len(arguments) == 1 and arguments[0].endswith(".json"):
+        arguments, from_file = [], read_options(Path(arguments[0]))
+    if unknown := from_file.keys() - known:
+        raise SystemExit(f"Unknown arguments: {', '.join(sorted(unknown))}")
     with exit_on_error("Arguments"):
-        if len(arguments) == 1 and arguments[0].endswith(".json"):
-            arguments, from_file = [], json.loads(Path(arguments[0]).read_text())
-        parser.set_defaults(**{name: value for name, value in from_file.items() if name in known})
+        parser.set_defaults(**from_file)
         named = parser.parse_args(arguments)
         recipe = recipe_defaults(ModelArguments(named.model_name_or_path, named.config_name))
-        # A recipe serves all scripts, including those with fewer options than Trainer.
-        of_trainer = {option.name for option in fields(TrainingArguments)}
-        unknown = (from_file.keys() - known) | (recipe.keys() - known - of_trainer)
-        if unknown:
-            raise SystemExit(f"Unknown arguments: {', '.join(sorted(unknown))}")
+        # A recipe serves all scripts, including those with fewer options.
         parser.set_defaults(**{name: value for name, value in (recipe | from_file).items() if name in known})
-        return parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
+        parsed = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
+    for option_group in parsed:
+        protect_tokens(option_group)
+    return parsed
+
+
+def protect_tokens(arguments: Any) -> None:
+    """Keep the Hub tokens among these arguments out of what is saved."""
+    for option in fields(arguments):
+        value = getattr(arguments, option.name)
+        if option.name.endswith("token") and isinstance(value, str):
+            setattr(arguments, option.name, UnsavedToken(value))
 
 
 def recipe_defaults(model_args: ModelArguments) -> dict[str, Any]:
-    """Return the training defaults beside the config: those of a recipe, or of a transplanted token table."""
+    """Return the training defaults beside the config: those of a recipe, or of a transplanted token table.
+
+    Raises:
+        SystemExit: They cannot be read, or set more than training hyperparameters (`RECIPE_OPTIONS`).
+    """
     file = Path(model_args.config_source) / TRAINING_ARGS_NAME
-    return json.loads(file.read_text()) if file.exists() else {}
+    options = read_options(file) if file.exists() else {}
+    if refused := options.keys() - RECIPE_OPTIONS:
+        raise SystemExit(
+            f"{file} sets {', '.join(sorted(refused))}, but may set only training hyperparameters: set other options "
+            "on the command line"
+        )
+    for name, value in options.items():
+        if not isinstance(value, str):
+            raise SystemExit(f"{file} sets {name} to {value!r}, but should set it to a number, a string or a boolean")
+    return options
+
+
+def read_options(file: Path) -> dict[str, Any]:
+    """Return the options in a json file: numbers and booleans as the strings that the command line would contain.
+
+    Raises:
+        SystemExit: The file cannot be read, or is not an object.
+    """
+    with exit_on_error(str(file)):
+        options = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(options, dict):
+            raise ValueError(f"should contain an object of options, but contains {options!r}")
+    return {name: str(value) if isinstance(value, int | float) else value for name, value in options.items()}

@@ -17,7 +17,8 @@ from ..files import writing
 from .arguments import ModelArguments
 from .errors import exit_on_error
 from .glue import GlueArguments, load_glue
-from .tasks import Task, text_columns
+from .rows import text_columns
+from .tasks import Task
 
 # Maps rows to class ids or values, `(N,)`.
 Predict = Callable[[Dataset], np.ndarray]

@@ -8,14 +8,15 @@ from typing import Any
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedConfig
 
-from .arguments import DataArguments
 from .data import hold_out_and_limit
 from .errors import exit_on_error
-from .tasks import Metric, Task, check_labels, infer_task, read_rows
+from .labels import LabelArguments, check_labels, infer_task
+from .rows import read_rows
+from .tasks import Metric, Task
 
 
 @dataclass
-class ClassificationArguments(DataArguments):
+class ClassificationArguments(LabelArguments):
     """Which splits and columns hold the texts and labels, and how a classifier is evaluated."""
 
     text_column_names: str | None = field(
@@ -24,10 +25,6 @@ class ClassificationArguments(DataArguments):
     text_column_delimiter: str = field(default=" ", metadata={"help": "String between the joined texts."})
     label_column_name: str = field(  # type: ignore[misc]
         default="label", metadata={"help": "Label column: names or numbers of classes, lists of them, or floats."}
-    )
-    # Not `bool | None`, which would require a value on the command line.
-    do_regression: bool = field(  # type: ignore[assignment]
-        default=None, metadata={"help": "Train a regression. None: if the labels are floats."}
     )
     train_split_name: str = field(default="train", metadata={"help": "Split to train on."})
     validation_split_name: str = field(default="validation", metadata={"help": "Split to evaluate on."})
@@ -65,7 +62,8 @@ def infer_classification_task(
     config: PreTrainedConfig, splits: Mapping[str, Dataset], data_args: ClassificationArguments
 ) -> Task:
     """Infer the task, see `infer_task`, and refuse options that it does not have."""
-    task = infer_task(config, splits, data_args.label_column_name, data_args.do_regression)
+    options = (data_args.do_regression, data_args.do_multi_label)
+    task = infer_task(config, splits, data_args.label_column_name, *options)
     if data_args.output_probabilities and task.problem_type == "regression":
         raise SystemExit("--output_probabilities: a regression has no probabilities")
     return task

@@ -5,18 +5,23 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from pathlib import Path
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from accelerate.utils import gather_object
-from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+from ..configuration_wave import WaveConfig
 from ..documentation_corpus import load_documentation_corpus
 from .arguments import DataArguments, ModelArguments
 from .errors import exit_all_ranks, exit_on_error
+from .readers import read_dataset, read_table
+
+# Splits that a run predicts, whose labels are hidden or ignored.
+PREDICTED_SPLITS = ("test", "test_mm")
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +61,15 @@ def load_raw_datasets(
     streaming: bool = False,
 ) -> DatasetDict | IterableDatasetDict:
     """Load all splits of the dataset or the files, as streams if asked for, or else the default data."""
+    check_limits(data_args)
     if data_args.dataset_name:
         with exit_on_error(data_args.dataset_name):
-            return load_dataset(
+            return read_dataset(
                 data_args.dataset_name,
                 data_args.dataset_config_name,
+                streaming,
                 cache_dir=model_args.cache_dir,
                 token=model_args.token,
-                streaming=streaming,
             )
     if not data_args.files:
         logger.info("No data is named: using the documentation corpus")
@@ -74,7 +80,7 @@ def load_raw_datasets(
 
 
 def load_file(file: str, cache_dir: str | None = None, streaming: bool = False) -> Any:
-    """Load the rows of a csv, json or txt file.
+    """Load the rows of a csv, json or txt file as they are, see `readers`.
 
     Args:
         file: Its name; the ending names the format.
@@ -82,17 +88,21 @@ def load_file(file: str, cache_dir: str | None = None, streaming: bool = False) 
         streaming: Whether to return an `IterableDataset` that reads the file on the fly.
 
     Returns:
-        A `Dataset` or `IterableDataset` with the columns of the file.
+        A `Dataset` or `IterableDataset` with the columns of the file. In csv and txt files all of them are texts.
 
     Raises:
-        SystemExit: The file cannot be read.
+        SystemExit: The file cannot be read, or holds no rows.
     """
-    file_format = Path(file).suffix[1:].replace("txt", "text")
-    # Only an empty cell is missing: "NA" or "None" may be a text or a label.
-    options: dict[str, Any] = {"keep_default_na": False, "na_values": [""]} if file_format == "csv" else {}
-    options |= {"cache_dir": cache_dir, "streaming": streaming}
     with exit_on_error(file):
-        return load_dataset(file_format, data_files=file, split="train", **options)
+        return read_table(file, cache_dir=cache_dir, streaming=streaming)
+
+
+def check_limits(data_args: DataArguments) -> None:
+    """Refuse to limit a split to no rows."""
+    options = {"train": "--max_train_samples", "validation": "--max_eval_samples", "test": "--max_predict_samples"}
+    for split, limit in data_args.limits.items():
+        if limit is not None and limit < 1:
+            raise SystemExit(f"{options[split]} is {limit}, but should be at least 1")
 
 
 def select_splits(raw: DatasetDict, names: dict[str, str], needed: set[str], label_column: str) -> DatasetDict:
@@ -114,8 +124,10 @@ def select_splits(raw: DatasetDict, names: dict[str, str], needed: set[str], lab
         raise SystemExit(f"This run needs {split} data, but there is only: {', '.join(found) or 'none'}")
     selected = DatasetDict({split: rows for split, rows in found.items() if split.split("_")[0] in needed})
     for split, rows in selected.items():
-        if not split.startswith("test"):
+        if split not in PREDICTED_SPLITS:
             check_columns(split, [label_column], column_names(rows))
+        if isinstance(rows, Dataset) and not len(rows):
+            raise SystemExit(f"The {split} data has no rows")
     return selected
 
 
@@ -155,7 +167,7 @@ def hold_out_and_limit(
         classes = chosen["train"][stratify_column] if stratify_column else None
         chosen |= hold_out_rows(chosen["train"], data_args.validation_split_percentage, seed, classes)
     for split, rows in chosen.items():
-        if split.startswith("test") and "label" in rows.column_names:
+        if split in PREDICTED_SPLITS and "label" in rows.column_names:
             rows = rows.remove_columns("label")
         limit = data_args.limits[split.split("_")[0]]
         chosen[split] = rows.take(min(len(rows), limit or len(rows)))
@@ -178,15 +190,40 @@ def hold_out_rows(dataset: Dataset, percentage: int, seed: int, classes: Iterabl
 
 
 def length_options(
-    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, data_args: DataArguments
+    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, data_args: DataArguments, is_training: bool = False
 ) -> dict[str, Any]:
-    """Return the truncation and padding options for calls of the tokenizer."""
-    limits = (data_args.max_seq_length, tokenizer.model_max_length, getattr(config, "max_position_embeddings", None))
-    return {
-        "truncation": True,
-        "max_length": min(limit for limit in limits if limit is not None),
-        "padding": "max_length" if data_args.pad_to_max_length else False,
+    """Return the truncation and padding options for calls of the tokenizer, which keeps the limit of this run.
+
+    A text may have as many tokens as --max_seq_length, the position table of the network and, unless this run trains
+    a network for which they alone matter, the tokenizer's `model_max_length` allow. That is set to the limit, so that
+    whoever loads the tokenizer truncates as this run does.
+
+    Raises:
+        SystemExit: No token of a text would be left beside the special tokens.
+    """
+    limits = {
+        "--max_seq_length": data_args.max_seq_length,
+        "the position table": getattr(config, "max_position_embeddings", None),
+        "model_max_length of the tokenizer": tokenizer.model_max_length,
     }
+    if is_training and config.model_type == WaveConfig.model_type:
+        del limits["model_max_length of the tokenizer"]  # that of an earlier training, or of another network
+    reason, limit = min(((reason, limit) for reason, limit in limits.items() if limit is not None), key=itemgetter(1))
+    special_tokens = tokenizer.num_special_tokens_to_add()
+    if limit <= special_tokens:
+        raise SystemExit(f"{reason} is {limit}, which leaves no token beside the {special_tokens} special ones")
+    log = logger.info if reason == "--max_seq_length" else logger.warning
+    log(f"Texts are truncated to {limit} tokens: {reason}")
+    tokenizer.model_max_length = limit = int(limit)
+    padding = "max_length" if data_args.pad_to_max_length else False
+    return {"truncation": True, "max_length": limit, "padding": padding}
+
+
+def set_truncation(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make the tokenizer save that it truncates to `model_max_length`, whatever it was last called with."""
+    if tokenizer.is_fast:
+        tokenizer.backend_tokenizer.enable_truncation(tokenizer.model_max_length, direction=tokenizer.truncation_side)
+        tokenizer.backend_tokenizer.no_padding()
 
 
 def map_options(rows: Dataset, data_args: DataArguments) -> dict[str, Any]:

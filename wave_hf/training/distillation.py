@@ -18,7 +18,8 @@ from ..modeling_wave import IGNORE_INDEX
 from .arguments import ModelArguments, check_formats
 from .classification import ClassificationArguments
 from .data import load_file
-from .tasks import Task, read_rows
+from .rows import read_rows
+from .tasks import Task
 from .teachers import Inference, Teacher, assign_teachers, mix_texts, reword_texts
 from .trainer import LengthGroupedTrainer
 

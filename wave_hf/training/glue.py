@@ -1,21 +1,27 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
 """The tasks of GLUE, and the rows that `run_glue.py`, `run_glue_no_trainer.py` and the baselines read."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, DatasetDict, Value
+from datasets import Dataset, DatasetDict, Features, Value
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from transformers import PreTrainedConfig
 
-from .arguments import DataArguments, ModelArguments
-from .data import check_columns, hold_out_and_limit, load_splits
+from .arguments import ModelArguments
+from .data import PREDICTED_SPLITS, check_columns, hold_out_and_limit, load_splits
 from .errors import exit_on_error
+from .labels import LabelArguments, check_labels, infer_task, known_order, parse_number, read_label
 from .loading import load_config
-from .tasks import Metric, Task, check_labels, infer_task, read_rows
+from .readers import read_cells
+from .rows import read_rows
+from .tasks import Metric, Task
+
+logger = logging.getLogger(__name__)
 
 
 def accuracy(predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
@@ -49,10 +55,24 @@ class GlueTask:
     label_names: tuple[str, ...] = ()
     metric: Metric = accuracy
 
-    @property
-    def label_feature(self) -> ClassLabel | Value:
-        """The type of the label column."""
-        return ClassLabel(names=list(self.label_names)) if self.label_names else Value("float32")
+    def of_config(self, config: PreTrainedConfig) -> Task:
+        """Return the task, with its labels in the order of a checkpoint that has the same."""
+        if not self.label_names:
+            return Task("regression", ["LABEL_0"])
+        return Task("single_label_classification", known_order(list(self.label_names), config))
+
+    def name_label(self, label: str | None) -> str | None:
+        """Return the name of a label that is given by its name or id; any other label, or none, stays as it is.
+
+        Raises:
+            ValueError: The task is a regression, and the label is no number.
+        """
+        if label is None or label in self.label_names:
+            return label
+        number = parse_number(label)
+        if number is None and not self.label_names:
+            raise ValueError(f"the label is {label!r}, but should be a number")
+        return self.label_names[int(number)] if number in range(len(self.label_names)) else label  # type: ignore[arg-type]
 
 
 SENTENCES = ("sentence1", "sentence2")
@@ -71,7 +91,7 @@ GLUE_TASKS = {
 
 
 @dataclass
-class GlueArguments(DataArguments):
+class GlueArguments(LabelArguments):
     """A task of GLUE, or any other rows of one or two texts."""
 
     task_name: str | None = field(default=None, metadata={"help": f"Task of GLUE: {', '.join(GLUE_TASKS)}."})
@@ -84,6 +104,8 @@ class GlueArguments(DataArguments):
         self.task_name = self.task_name.lower()
         if self.task_name not in GLUE_TASKS:
             raise ValueError(f"--task_name {self.task_name} is unknown, the tasks are {', '.join(GLUE_TASKS)}")
+        if (self.do_regression, self.do_multi_label) != (None, None):
+            raise ValueError(f"--do_regression and --do_multi_label do not go with --task_name {self.task_name}")
         if not self.files and self.dataset_name is None:
             self.dataset_name, self.dataset_config_name = "nyu-mll/glue", self.task_name
 
@@ -132,36 +154,54 @@ def load_glue(
     """
     glue_task = data_args.glue_task
     raw = load_splits(model_args, data_args, needed)
-    if glue_task:
-        raw = DatasetDict({split: cast_labels(rows, split, glue_task) for split, rows in raw.items()})
     config = load_config(model_args)
-    task = infer_task(config, raw, data_args.label_column_name)
+    label_column = data_args.label_column_name
+    if glue_task:
+        raw = DatasetDict({split: name_labels(rows, split, label_column, glue_task) for split, rows in raw.items()})
+        task = glue_task.of_config(config) if "train" in raw else Task.of_config(config)
+        logger.info(f"Task: {task.problem_type} of {len(task.label_names)} labels, that of {data_args.task_name}")
+    else:
+        task = infer_task(config, raw, label_column, data_args.do_regression, data_args.do_multi_label)
 
     def text_columns(rows: Dataset, split: str) -> dict[str, list[str]]:
         columns = glue_task.text_columns if glue_task else guess_text_columns(rows, split)
         return {text: [column] for text, column in zip(("text", "text_pair"), columns, strict=False)}
 
-    splits = read_rows(raw, task, text_columns, data_args.label_column_name)
+    splits = read_rows(raw, task, text_columns, label_column)
     check_labels(splits, task)
     metric = glue_task.metric if glue_task else task.default_metrics
     return config, task, hold_out_and_limit(splits, data_args, needed, seed, task.stratify_column), metric
 
 
-def cast_labels(rows: Dataset, split: str, glue_task: GlueTask) -> Dataset:
-    """Cast the label column of a file, which holds ids, names or numbers, to the type that the task defines."""
-    column = GlueArguments.label_column_name
-    if column not in rows.column_names:
+def name_labels(rows: Dataset, split: str, column: str, glue_task: GlueTask) -> Dataset:
+    """Replace the ids of labels by their names."""
+    if column not in rows.column_names or split in PREDICTED_SPLITS:
         return rows
+    feature = rows.features[column]
+
+    def read(label: Any) -> str | None:
+        return glue_task.name_label(read_label(label, feature))
+
+    def read_batch(batch: dict[str, list], indices: list[int]) -> dict[str, list]:
+        return {column: read_cells(read, batch[column], indices, column)}
+
+    features = Features({**rows.features, column: Value("string")})
     with exit_on_error(f"The labels of the {split} data"):
-        return rows.cast_column(column, glue_task.label_feature)
+        return rows.map(read_batch, batched=True, with_indices=True, features=features)
 
 
 def guess_text_columns(rows: Dataset, split: str) -> list[str]:
     """Return sentence1 and sentence2, or else the first two text columns beside the label, or the only one."""
-    texts = (Value("string"), Value("large_string"))
-    label = GlueArguments.label_column_name
-    columns = [name for name, feature in rows.features.items() if feature in texts and name != label]
+    columns = [name for name in rows.column_names if name != GlueArguments.label_column_name]
     if set(SENTENCES) <= set(columns):
         return list(SENTENCES)
+    columns = [name for name in columns if holds_texts(rows, name)]
     check_columns(split, [] if columns else ["of text"], rows.column_names)
     return columns[:2]
+
+
+def holds_texts(rows: Dataset, column: str) -> bool:
+    """Return whether a column holds texts, and not only numbers or truth values, which are texts in csv files."""
+    if rows.features[column] not in (Value("string"), Value("large_string"), Value("string_view")):
+        return False
+    return any(text and parse_number(text) is None and text.lower() not in ("true", "false") for text in rows[column])

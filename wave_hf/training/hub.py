@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, get_token
 from transformers import Trainer
 
 from .arguments import DataArguments, ModelArguments
@@ -45,9 +45,7 @@ def publish(
     Raises:
         SystemExit: The Hub refuses.
     """
-    command = shlex.join(["python", *sys.argv])
-    for secret in filter(None, (trainer.args.hub_token, model_args.token)):
-        command = command.replace(secret, "TOKEN")
+    command = hide_tokens(sys.argv, trainer.args.hub_token, model_args.token, get_token())
     card: dict[str, Any] = {"command": command, "finetuned_from": model_args.model_name_or_path}
     card |= data_args.card | {"tasks": task}
     if trainer.args.push_to_hub:
@@ -55,3 +53,10 @@ def publish(
             trainer.push_to_hub(**card)
     elif trainer.args.do_train:
         trainer.create_model_card(**card)
+
+
+def hide_tokens(arguments: list[str], *tokens: str | None) -> str:
+    """Return the command line of a script, with TOKEN in place of each of these tokens."""
+    for token in filter(None, tokens):
+        arguments = [argument.replace(token, "TOKEN") for argument in arguments]
+    return shlex.join(["python", *arguments])

@@ -6,6 +6,8 @@ import inspect
 import re
 from collections.abc import Iterable
 from dataclasses import fields
+from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any
 
 from transformers import (
@@ -32,13 +34,25 @@ def load_config(model_args: ModelArguments) -> PreTrainedConfig:
         SystemExit: There is no such config, or it has no such field, or a value is impossible.
     """
     overrides = _parse_overrides(model_args.config_overrides or "")
-    with exit_on_error(f"Config {model_args.config_label} (the recipes are {', '.join(recipe_names())})"):
+    is_folder = Path(model_args.config_source).is_dir()
+    recipes = "" if is_folder else f" (the recipes are {', '.join(recipe_names())})"
+    with exit_on_error(f"Config {model_args.config_label}{recipes}"):
+        content, _ = PreTrainedConfig.get_config_dict(model_args.config_source, **model_args.hub_options)
+        check_label_names(content.get("id2label"))
         config = AutoConfig.from_pretrained(model_args.config_source, **model_args.hub_options)
         unknown = overrides.keys() - {option.name for option in fields(config)}
         if unknown:
             raise SystemExit(f"--config_overrides: {type(config).__name__} has no {', '.join(sorted(unknown))}")
         # Only the constructor validates fields against each other.
         return type(config).from_dict(config.to_dict() | overrides)
+
+
+def check_label_names(id2label: Any) -> None:
+    """Raise ValueError unless `id2label` of a config.json maps the ids from 0 on to names, or is missing."""
+    if id2label is None:
+        return
+    if not isinstance(id2label, dict) or sorted(id2label) != sorted(map(str, range(len(id2label)))):
+        raise ValueError(f"id2label is {short_repr(id2label)}, but should map '0', '1' and so on to names")
 
 
 def _parse_overrides(overrides: str) -> dict[str, Any]:
@@ -85,7 +99,26 @@ def load_model_and_tokenizer(
     # Some networks take no attention mask, or no token types.
     taken = inspect.signature(model.forward).parameters
     tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in taken]
+    if getattr(config, "pair_encoding", None) == "separate":
+        ask_for_token_types(tokenizer)
     return model, tokenizer
+
+
+def ask_for_token_types(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make the tokenizer return the token types that tell the texts of a pair apart.
+
+    Raises:
+        SystemExit: It has the same type for both texts.
+    """
+    types = tokenizer("a", "b", return_token_type_ids=True)["token_type_ids"]
+    if len(set(types)) < 2:
+        raise SystemExit(
+            "The tokenizer has the same token type for both texts of a pair, but pair_encoding=separate compares them "
+            "by their types: choose another tokenizer, or pair_encoding=joint"
+        )
+    if "token_type_ids" not in tokenizer.model_input_names:
+        tokenizer.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
+        tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names  # to be saved
 
 
 def load_tokenizer(
@@ -103,6 +136,8 @@ def load_tokenizer(
             tokenizer = train_tokenizer(texts, config.vocab_size, do_lower_case)
         else:
             tokenizer = AutoTokenizer.from_pretrained(name, **model_args.hub_options)
+        if not isinstance(tokenizer.model_max_length, int | float):
+            raise TypeError(f"model_max_length is {tokenizer.model_max_length!r}, but should be a number")
     if model_args.model_name_or_path is None:
         if tokenizer.pad_token is None:  # as in the tokenizers of GPT models
             tokenizer.add_special_tokens({"pad_token": "[PAD]"})
@@ -121,9 +156,17 @@ def load_model(model_args: ModelArguments, config: PreTrainedConfig, seed: int, 
     if model_args.model_name_or_path is None:
         return auto_class.from_config(config, trust_remote_code=model_args.trust_remote_code)
     with exit_on_error(f"Model {model_args.model_name_or_path}"):
-        return auto_class.from_pretrained(
-            model_args.model_name_or_path,
-            config=config,
-            ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
-            **model_args.hub_options,
-        )
+        try:
+            return auto_class.from_pretrained(
+                model_args.model_name_or_path,
+                config=config,
+                ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
+                **model_args.hub_options,
+            )
+        except RuntimeError as error:
+            if "ignore_mismatched_sizes" not in str(error):
+                raise
+            raise ValueError(
+                f"the weights do not fit the config, or the {config.num_labels} labels of this run: pass "
+                "--ignore_mismatched_sizes to initialize anew what does not fit"
+            ) from error

@@ -13,6 +13,7 @@ from transformers import TrainingArguments
 
 from .arguments import DataArguments, ModelArguments, parse_arguments, recipe_defaults
 from .checkpoints import list_checkpoints
+from .output_folder import claim_output_folder
 
 logger = logging.getLogger(__name__)
 
@@ -73,17 +74,21 @@ def check_launch(world_size: int) -> None:
 
 
 def check_request(model_args: ModelArguments, training_args: TrainingArguments) -> None:
-    """Refuse a run that has nothing to do, or no model to do it with."""
+    """Refuse a run that has nothing to do, no model to do it with, or no folder of its own to write to."""
     if not needed_splits(training_args):
         raise SystemExit("Nothing to do: pass --do_train, --do_eval or --do_predict")
     if not training_args.do_train and model_args.model_name_or_path is None:
         raise SystemExit("Without --do_train there must be a model already: pass --model_name_or_path")
+    if not training_args.output_dir:
+        raise SystemExit("--output_dir is empty, but should name a folder")
+    claim_output_folder(Path(training_args.output_dir))
     if training_args.do_train and not training_args.resume_from_checkpoint:
-        check_output_folder(Path(str(training_args.output_dir)))
+        check_output_folder(Path(training_args.output_dir))
 
 
 def check_output_folder(folder: Path) -> None:
-    """Refuse to train over a finished model or an unfinished run."""
+    """Claim the output folder of a new run, and refuse to train over a finished model or an unfinished run."""
+    claim_output_folder(folder)
     if (folder / "config.json").exists() and any(folder.glob("model*.safetensors")):
         raise SystemExit(f"{folder} holds a finished model: choose another --output_dir")
     if list_checkpoints(folder):

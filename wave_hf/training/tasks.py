@@ -1,21 +1,18 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""Tasks on whole texts: what the labels mean, how rows are read for them, and how predictions are scored."""
+"""Tasks on whole texts: what the labels mean, and how predictions are scored."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain, compress
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
-from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from datasets import List, Value
 from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, f1_score, mean_squared_error
-from transformers import EvalPrediction, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import EvalPrediction, PreTrainedConfig
 
 from ..modeling_wave import IGNORE_INDEX
-from .arguments import DataArguments
-from .data import check_columns, length_options, map_options
-from .errors import exit_on_error
 
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 # Maps predictions and references, each `(N,)` or `(N, num_labels)`, to named values.
@@ -34,7 +31,7 @@ class Task:
         """Return the task of a checkpoint."""
         default: ProblemType = "regression" if config.num_labels == 1 else "single_label_classification"
         id2label: dict[Any, str] = config.id2label or {}
-        return cls(config.problem_type or default, [id2label[i] for i in range(len(id2label))])
+        return cls(config.problem_type or default, [str(id2label[i]) for i in range(len(id2label))])
 
     def write_to(self, config: PreTrainedConfig) -> None:
         """Set the fields of the config that define the task."""
@@ -90,172 +87,26 @@ class Task:
         return {"accuracy": accuracy_score(references, predictions)}
 
 
-# Finding the task
-
-
-def infer_task(
-    config: PreTrainedConfig, splits: Mapping[str, Dataset], label_column: str, is_regression: bool | None = None
-) -> Task:
-    """Infer the task from the training labels or, without training rows, from the checkpoint.
-
-    Args:
-        config: Config of the checkpoint, whose order of labels is kept if the labels are the same.
-        splits: The splits of this run.
-        label_column: Names or numbers of classes, lists of them (several labels a text), or floats (regression).
-        is_regression: Whether to train a regression; `None` means that floats decide.
-
-    Raises:
-        SystemExit: There are fewer than two classes.
-    """
-    checkpoint_task = Task.of_config(config)
-    if "train" not in splits:
-        return checkpoint_task
-    feature = splits["train"].features[label_column]
-    if is_regression is None:
-        is_regression = isinstance(feature, Value) and feature.dtype in ("float32", "float64")
-    if is_regression:
-        return Task("regression", ["LABEL_0"])
-    names = _label_names(splits["train"], label_column)
-    if len(names) < 2:
-        raise SystemExit(f"Classification needs two labels, but the training data has {', '.join(names) or 'none'}")
-    if set(names) == set(checkpoint_task.label_names):
-        names = checkpoint_task.label_names
-    return Task("multi_label_classification" if isinstance(feature, List) else "single_label_classification", names)
-
-
-def _label_names(rows: Dataset, column: str) -> list[str]:
-    """Return the names of a ClassLabel, or the distinct values, sorted."""
-    feature = rows.features[column]
-    if isinstance(feature, List):
-        feature = feature.feature
-    if isinstance(feature, ClassLabel):
-        return feature.names
-    return [str(label) for label in sorted(_distinct_labels(rows, column) - {None})]
-
-
-def _distinct_labels(rows: Dataset, column: str) -> set[Any]:
-    if isinstance(rows.features[column], List):
-        return set(chain.from_iterable(labels or [] for labels in rows[column]))
-    return set(rows.unique(column))
-
-
-# Reading rows
-
-
-def read_rows(
-    splits: Mapping[str, Dataset],
-    task: Task,
-    text_columns: Callable[[Dataset, str], dict[str, list[str]]],
-    label_column: str,
-    delimiter: str = " ",
-) -> DatasetDict:
-    """Reduce all splits to their text, or text and text_pair, and their label: a name, names or a value.
-
-    Args:
-        splits: Rows with any columns.
-        task: The task of the labels.
-        text_columns: Maps rows and the name of their split to the columns that make the `text` and, in a task of
-            pairs, the `text_pair`.
-        label_column: The column of labels, which rows to predict may lack.
-        delimiter: String between joined columns.
-
-    Raises:
-        SystemExit: A column is missing, or a value cannot be read.
-    """
-    read = DatasetDict()
-    for split, rows in splits.items():
-        read[split] = _read_split(rows, split, task, text_columns(rows, split), label_column, delimiter)
-    return read
-
-
-def _read_split(
-    rows: Dataset, split: str, task: Task, text_columns: dict[str, list[str]], label_column: str, delimiter: str
-) -> Dataset:
-    columns = rows.column_names
-    check_columns(split, chain.from_iterable(text_columns.values()), columns)
-    label_feature = rows.features.get(label_column)
-    features = Features(dict.fromkeys(text_columns, Value("string")))
-    if label_feature is not None:
-        features["label"] = task.label_feature
-
-    def read(batch: dict[str, list]) -> dict[str, list]:
-        result = {}
-        for text, parts in text_columns.items():
-            joined = zip(*(batch[column] for column in parts), strict=True)
-            result[text] = [join_texts(texts, delimiter) for texts in joined]
-        if label_feature is not None:
-            result["label"] = [read_label(label, label_feature, task) for label in batch[label_column]]
-        return result
-
-    with exit_on_error(f"The {split} data"):
-        return rows.map(read, batched=True, remove_columns=columns, features=features, desc=f"Reading {split} rows")
-
-
-def join_texts(parts: Iterable[Any], delimiter: str) -> str:
-    """Join the texts of a row; a missing one counts as empty."""
-    return delimiter.join("" if part is None else str(part) for part in parts)
-
-
-def read_label(label: Any, feature: Any, task: Task) -> Any:
-    """Return the label as its name or value; `None` if it is missing, or hidden (-1) as in test data on the Hub."""
-    if isinstance(feature, List):
-        return [read_label(item, feature.feature, task) for item in label or []]
-    if label is None or (isinstance(feature, ClassLabel) and label < 0):
-        return None
-    if task.problem_type == "regression":
-        return float(label)
-    return feature.int2str(label) if isinstance(feature, ClassLabel) else str(label)
-
-
-def check_labels(splits: Mapping[str, Dataset], task: Task) -> None:
-    """Refuse rows without a label, except those to predict, and labels that the model has no output for."""
-    for split, rows in splits.items():
-        labels = _distinct_labels(rows, "label") if "label" in rows.column_names else set()
-        if None in labels and not split.startswith("test"):
-            raise SystemExit(f"The {split} data has rows without a label")
-        unknown = labels - {None, *task.label_names}
-        if unknown and task.problem_type != "regression":
-            raise SystemExit(f"The {split} data has labels the model is not trained for: {', '.join(sorted(unknown))}")
-
-
-def text_columns(rows: Dataset) -> list[str]:
-    """Return `text` and, in rows of pairs, `text_pair`."""
-    return [name for name in ("text", "text_pair") if name in rows.column_names]
-
-
-def training_texts(splits: Mapping[str, Dataset]) -> Iterable[str]:
-    """Return the texts that a tokenizer is trained on."""
-    train = splits.get("train")
-    return () if train is None else chain(*(train[name] for name in text_columns(train)))
-
-
-def tokenize(
-    splits: Mapping[str, Dataset],
-    tokenizer: PreTrainedTokenizerBase,
-    config: PreTrainedConfig,
-    task: Task,
-    data_args: DataArguments,
-) -> dict[str, Dataset]:
-    """Turn texts or pairs of texts into token ids, and labels into targets of the loss."""
-    options = length_options(tokenizer, config, data_args)
-
-    def encode(batch: dict[str, list]) -> dict[str, Any]:
-        encoded = tokenizer(batch["text"], batch.get("text_pair"), **options)
-        labels = {"labels": [task.encode(label) for label in batch["label"]]} if "label" in batch else {}
-        return {**encoded, **labels}
-
-    return {split: rows.map(encode, **map_options(rows, data_args)) for split, rows in splits.items()}
-
-
 # Scoring predictions
 
 
 def score(task: Task, compute: Metric, logits: np.ndarray, references: np.ndarray) -> dict[str, float]:
-    """Return the metrics and, if there are several, their mean as `combined_score`."""
+    """Return the metrics and, if there are several, their mean as `combined_score`.
+
+    Raises:
+        SystemExit: A logit is not finite.
+    """
+    check_finite(np.isfinite(logits).all())
     metrics = {name: float(value) for name, value in compute(task.predictions(logits), references).items()}
     if len(metrics) > 1:
         metrics["combined_score"] = float(np.mean(list(metrics.values())))
     return metrics
+
+
+def check_finite(is_finite: Any) -> None:
+    """Refuse to report or to predict anything from logits that are not finite."""
+    if not is_finite:
+        raise SystemExit("The logits are not finite: the weights are NaN or infinite, or overflow in this precision")
 
 
 def make_compute_metrics(task: Task, compute: Metric) -> Callable[[EvalPrediction], dict[str, float]]:

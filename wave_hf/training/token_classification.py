@@ -75,25 +75,6 @@ def select_tagged_splits(raw: Mapping[str, Dataset], data_args: NerArguments, ne
     return selected
 
 
-def infer_tags(config: PreTrainedConfig, splits: Mapping[str, Dataset]) -> Task:
-    """Return the tags of the training rows or, without training rows, of the checkpoint.
-
-    If both are the same tags, they have the order of the checkpoint.
-    """
-    checkpoint_task = Task.of_config(config)
-    if "train" not in splits:
-        return checkpoint_task
-    tag_type = splits["train"].features["tags"].feature
-    if isinstance(tag_type, ClassLabel):
-        names = tag_type.names
-    else:
-        names = list(map(str, sorted(set(chain.from_iterable(filter(None, splits["train"]["tags"]))) - {None})))
-    if len(names) < 2:
-        raise SystemExit(f"Tagging needs two tags, but the training data has {', '.join(names) or 'none'}")
-    is_known = set(names) == set(checkpoint_task.label_names)
-    return Task("single_label_classification", checkpoint_task.label_names if is_known else names)
-
-
 def read_tagged_rows(
     splits: Mapping[str, Dataset], task: Task, data_args: NerArguments, needed: set[str], seed: int
 ) -> dict[str, Dataset]:

@@ -4,11 +4,11 @@
 import csv
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from datasets import Dataset, IterableDataset
 from transformers import (
@@ -21,60 +21,48 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PredictionOutput
+from transformers.utils import find_labels
 
 from ..files import writing
 from ..model_card import ModelCardTrainer, count_parameters
-from .data import check_same_rows
-from .tasks import Task
+from .data import check_same_rows, set_truncation
+from .errors import exit_on_error, exit_on_full_disk
+from .sampling import SeededLengthGroupedSampler, SetEpochCallback, text_lengths
+from .tasks import Task, check_finite
 
 logger = logging.getLogger(__name__)
 
 
-class SeededLengthGroupedSampler(LengthGroupedSampler):
-    """Groups rows of similar length in an order that depends only on the seed and the epoch.
+class LogBeforeSaveCallback(TrainerCallback):
+    """Logs the loss with every checkpoint, so that a run that resumes from the last step still knows its loss."""
 
-    A resumed run therefore sees the rows in the order of the uninterrupted run, and so do all processes.
-    """
-
-    def __init__(self, batch_size: int, lengths: list[int], seed: int):
-        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next pass."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        self.generator.manual_seed(self.seed + self.epoch)
-        return super().__iter__()
-
-
-class SetEpochCallback(TrainerCallback):
-    """Passes the epoch to the sampler before Trainer wraps the data loader to skip the batches of a resumed epoch.
-
-    On several processes accelerate does not reach the sampler through that wrapper.
-    """
-
-    def on_epoch_begin(
+    def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Set the epoch of the data loader."""
-        kwargs["train_dataloader"].set_epoch(int(state.epoch))
+        """Ask for a log if a checkpoint is due."""
+        control.should_log |= control.should_save
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Ask for a log if a checkpoint is due."""
+        control.should_log |= control.should_save
 
 
 class LengthGroupedTrainer(ModelCardTrainer):
     """Trainer whose batches hold texts of similar length, so that they need little padding.
 
     Training groups by length with --train_sampling_strategy group_by_length; unlike Trainer's, this order survives a
-    resume. Evaluation always groups by length, and returns predictions in the order of the rows.
+    resume. Evaluation always groups by length, and returns predictions in the order of the rows. It takes all rows,
+    whatever --dataloader_drop_last says, and of the outputs only the logits, which must be finite.
     """
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.add_callback(SetEpochCallback())
+        self.add_callback(LogBeforeSaveCallback())
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
         if train_dataset is None or self.args.train_sampling_strategy != "group_by_length":
@@ -94,14 +82,38 @@ class LengthGroupedTrainer(ModelCardTrainer):
         labels = None if output.label_ids is None else output.label_ids[rows]
         return output._replace(predictions=output.predictions[rows], label_ids=labels)
 
+    def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> torch.utils.data.DataLoader:
+        """Return the batches of all rows."""
+        with self._keeping_last_batch():
+            return super().get_eval_dataloader(*args, **kwargs)
 
-def text_lengths(rows: Dataset) -> np.ndarray:
-    """Return the number of tokens of each row or, in multiple choice, of its longest choice, `(N,)`."""
-    ids = rows.with_format("arrow")[:]["input_ids"].combine_chunks()
-    counts = ids.value_lengths().to_numpy()
-    if not pa.types.is_list(ids.type.value_type):
-        return counts
-    return np.maximum.reduceat(ids.flatten().value_lengths().to_numpy(), np.cumsum(counts) - counts)
+    def get_test_dataloader(self, *args: Any, **kwargs: Any) -> torch.utils.data.DataLoader:
+        """Return the batches of all rows."""
+        with self._keeping_last_batch():
+            return super().get_test_dataloader(*args, **kwargs)
+
+    @contextmanager
+    def _keeping_last_batch(self) -> Iterator[None]:
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            yield
+        finally:
+            self.args.dataloader_drop_last = drop_last
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
+        """Return the loss, the logits and the labels of a batch, without the other outputs of the model.
+
+        Raises:
+            SystemExit: A logit is not finite.
+        """
+        loss, outputs, labels = super().prediction_step(*args, **kwargs)
+        if outputs is None:
+            return loss, outputs, labels
+        # The logits come first, one tensor for each kind of label: two in question answering.
+        logits = outputs[: max(len(self.label_names), 1)] if isinstance(outputs, tuple) else (outputs,)
+        # The sum costs less than a look at each logit.
+        check_finite(all(part.sum(dtype=torch.float32).isfinite() for part in logits))
+        return loss, logits if len(logits) > 1 else logits[0], labels
 
 
 def make_trainer(
@@ -113,9 +125,10 @@ def make_trainer(
     trainer_class: Callable[..., Trainer] = LengthGroupedTrainer,
     **options: Any,
 ) -> Trainer:
-    """Return a Trainer, unless the processes hold different rows.
+    """Return a Trainer, unless the processes hold different rows or an option asks for what it cannot do.
 
-    Call it outside of `exit_all_ranks`, because the processes communicate. Trainer creates the output folder.
+    Call it outside of `exit_all_ranks`, because the processes communicate. Trainer creates the output folder. Whatever
+    it saves of the tokenizer truncates texts to `model_max_length`, and does not pad them.
 
     Args:
         args: Trainer's arguments.
@@ -127,18 +140,35 @@ def make_trainer(
         **options: More arguments of `trainer_class`, such as `data_collator`.
 
     Raises:
-        SystemExit: The processes hold different rows.
+        SystemExit: The processes hold different rows, or options contradict each other.
     """
+    check_options(args, model)
     check_same_rows(splits)
-    return trainer_class(
-        model=model,
-        args=args,
-        train_dataset=splits.get("train"),
-        eval_dataset=splits.get("validation"),
-        processing_class=tokenizer,
-        compute_metrics=compute_metrics,
-        **options,
-    )
+    set_truncation(tokenizer)
+    with exit_on_error("Arguments"):
+        return trainer_class(
+            model=model,
+            args=args,
+            train_dataset=splits.get("train"),
+            eval_dataset=splits.get("validation"),
+            processing_class=tokenizer,
+            compute_metrics=compute_metrics,
+            **options,
+        )
+
+
+def check_options(args: TrainingArguments, model: PreTrainedModel) -> None:
+    """Refuse options of Trainer that would fail, or change nothing, after the training."""
+    if args.batch_eval_metrics:
+        raise SystemExit("--batch_eval_metrics: the metrics are computed from all rows at once")
+    if not args.eval_do_concat_batches:
+        raise SystemExit("--eval_do_concat_batches False: the metrics are computed from all rows at once")
+    if args.prediction_loss_only and args.do_predict:
+        raise SystemExit("--prediction_loss_only: --do_predict needs more than the loss")
+    if args.label_smoothing_factor:
+        problem_type = model.config.problem_type or "single_label_classification"
+        if "labels" not in find_labels(type(model)) or problem_type != "single_label_classification":
+            raise SystemExit("--label_smoothing_factor: only labels of one class can be smoothed")
 
 
 def train_evaluate_predict(
@@ -168,18 +198,41 @@ def train_and_evaluate(trainer: Trainer, splits: Mapping[str, Dataset | Iterable
     logger.info(f"This run: {facts}")
     sizes = {split: len(rows) for split, rows in splits.items() if isinstance(rows, Dataset)}
     if args.do_train:
-        result = trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-        trainer.save_model(_internal_call=True)  # a public call would push before anything is evaluated
-        trainer.save_state()
+        with exit_on_full_disk(args.output_dir):
+            metrics = train(trainer, args.resume_from_checkpoint)
+            trainer.save_model(_internal_call=True)  # a public call would push before anything is evaluated
+            trainer.save_state()
         samples = {"train_samples": sizes["train"]} if "train" in sizes else {}
-        report(trainer, "train", result.metrics | facts | samples)
+        report(trainer, "train", metrics | facts | samples)
     if args.do_eval:
-        metrics: dict[str, float] = dict(facts)
+        metrics = dict(facts)
         if "validation_mm" in splits:
             metrics |= {f"{name}_mm": value for name, value in trainer.evaluate(splits["validation_mm"]).items()}
         # Last, because the model card reports the last evaluation.
         samples = {"eval_samples": sizes["validation"]} if "validation" in sizes else {}
         report(trainer, "eval", metrics | trainer.evaluate() | samples)
+
+
+def train(trainer: Trainer, checkpoint: str | None) -> dict[str, float]:
+    """Train, and return the metrics; a run that resumes from its last step has the loss that was logged before."""
+    # Before the training, which may rotate this checkpoint away.
+    state_file = None if checkpoint is None else str(Path(checkpoint) / TRAINER_STATE_NAME)
+    start = TrainerState.load_from_json(state_file).global_step if state_file else 0
+    metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
+    if start == trainer.state.global_step:
+        del metrics["train_loss"]  # Trainer's mean of no step
+        metrics |= logged_loss(trainer.state.log_history)
+    return metrics
+
+
+def logged_loss(logs: list[dict[str, float]]) -> dict[str, float]:
+    """Return the mean loss of all steps as `train_loss`, from the means since the log before; empty without logs."""
+    steps, total = 0.0, 0.0
+    for log in logs:
+        if "loss" in log:
+            total += log["loss"] * (log["step"] - steps)
+            steps = log["step"]
+    return {"train_loss": total / steps} if steps else {}
 
 
 def run_facts(model: PreTrainedModel, world_size: int, seed: int) -> dict[str, int]:
@@ -190,7 +243,8 @@ def run_facts(model: PreTrainedModel, world_size: int, seed: int) -> dict[str, i
 def report(trainer: Trainer, split: str, metrics: dict[str, float]) -> None:
     """Print the metrics and write them to `{split}_results.json` and `all_results.json`."""
     trainer.log_metrics(split, metrics)
-    trainer.save_metrics(split, metrics)
+    with exit_on_full_disk(trainer.args.output_dir):
+        trainer.save_metrics(split, metrics)
 
 
 def predict(trainer: Trainer, rows: Dataset, task: Task, file_name: str, probabilities: bool) -> None:
@@ -201,7 +255,8 @@ def predict(trainer: Trainer, rows: Dataset, task: Task, file_name: str, probabi
         header += task.label_names
         columns += [[f"{probability:.6f}" for probability in column] for column in task.probabilities(logits).T]
     if trainer.is_world_process_zero():
-        write_predictions(Path(str(trainer.args.output_dir)) / file_name, header, columns)
+        with exit_on_full_disk(trainer.args.output_dir):
+            write_predictions(Path(str(trainer.args.output_dir)) / file_name, header, columns)
 
 
 def write_predictions(file: Path, header: list[str], columns: list[list[str]]) -> None:

@@ -1,7 +1,7 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""What benchmark.py measures: each `measure_...` runs in a process of its own, so that its peak memory is its own.
+"""The measurements: each `measure_...` runs in a process of its own, so that the peak memory is that of one model.
 
-common.py is not imported, because what it imports would count as memory of every model.
+This module imports no more than it needs, because imports count as memory of every model.
 """
 
 import copy
@@ -28,61 +28,61 @@ from transformers import (
     set_seed,
 )
 
-import wave_hf
-from wave_hf import reference
-from wave_hf.model_card import count_parameters
+from ... import reference, token2wave, wave_interference, wave_modulation
+from ...model_card import count_parameters
+from ...recipes import find_recipe
 
-RECIPES = Path(__file__).parent / "configs"
 BASELINES = {"BERT-base": BertConfig(), "FNet-base": FNetConfig(), "DistilBERT": DistilBertConfig()}
-TABLE_ROWS = (30_000, 300_000)  # what a vocabulary of one language has, and one of many
-TABLE_COLUMNS = 64  # of the factorised table
-NETWORK = "paper-modulation"  # whose forward and backward passes are held against its matrix products
-STREAMED = "wave-small"  # which reads texts piece by piece
-STREAM_CHUNK = 10_000  # tokens of a piece
+TABLE_ROWS = (30_000, 300_000)  # the sizes of a vocabulary of one language, and of many
+TABLE_COLUMNS = 64  # width of the factorized table
+NETWORK = "paper-modulation"  # the network that is compared with its matrix products
+STREAMED = "wave-small"  # the network that reads texts in chunks
+STREAM_CHUNK = 10_000  # tokens in a chunk
 
 Action = Callable[..., Any]
 
 
 @dataclass
 class Conditions:
-    """What all measurements of a run have in common."""
+    """Options that all measurements of a run share."""
 
-    batch_size: int = field(default=32, metadata={"help": "Texts in a batch of training."})
-    inference_batch_size: int = field(default=64, metadata={"help": "Texts in a batch of inference."})
-    num_labels: int = field(default=4, metadata={"help": "Classes."})
-    steps: int = field(default=3, metadata={"help": "Least number of times each thing is timed, after one warm-up."})
-    seconds: float = field(default=3, metadata={"help": "Least time that they take together: quick steps vary more."})
-    bf16: bool = field(default=False, metadata={"help": "Compute in bfloat16 where that is safe, by autocast."})
+    batch_size: int = field(default=32, metadata={"help": "Training batch size."})
+    inference_batch_size: int = field(default=64, metadata={"help": "Inference batch size."})
+    num_labels: int = field(default=4, metadata={"help": "Number of classes."})
+    steps: int = field(default=3, metadata={"help": "Minimum number of timed repetitions, after a warm-up."})
+    seconds: float = field(default=3, metadata={"help": "Minimum duration of all repetitions together."})
+    bf16: bool = field(default=False, metadata={"help": "Use bfloat16 autocast."})
     torch_compile: bool = field(default=False, metadata={"help": "Compile the models."})
-    use_cpu: bool = field(default=False, metadata={"help": "Measure the CPU, even if there is a GPU."})
+    use_cpu: bool = field(default=False, metadata={"help": "Measure on the CPU even if there is a GPU."})
 
     @property
     def device(self) -> torch.device:
-        """Where everything is computed."""
+        """The device that is measured."""
         return torch.device("cuda" if torch.cuda.is_available() and not self.use_cpu else "cpu")
 
     def autocast(self) -> torch.autocast:
-        """Return the context of every forward pass."""
+        """Return the autocast context of a forward pass."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
 
 def measure_idle(conditions: Conditions) -> float:
-    """Return the peak memory in MB of a process that has done nothing but the imports."""
+    """Return the peak memory in MB of a process after the imports."""
     return peak_memory(conditions.device)
 
 
 def measure_model(name: str, length: int, conditions: Conditions) -> dict[str, float]:
-    """Classify with one model, then train it with AdamW.
+    """Measure inference with one model, and then its training with AdamW.
 
-    Inference comes first, so that its peak memory can be told from that of training, which is higher.
+    Inference comes first because its peak memory is lower.
 
     Args:
-        name: One of `BASELINES`, a recipe, or the folder of another model; its weights are not read.
-        length: Tokens in a text; all are real.
-        conditions: Sizes, precision and patience.
+        name: One of `BASELINES`, a recipe, or the folder of a config. The weights are random.
+        length: Tokens in a text, without padding.
+        conditions: Sizes, precision and durations.
 
     Returns:
-        Sizes; medians in milliseconds; peak memory of the process in MB (on a GPU: of the tensors on it).
+        Parameter counts, median times in milliseconds, and the peak memory of the process in MB (on a GPU: of the
+        tensors on it).
     """
     set_seed(0)
     device = conditions.device
@@ -120,33 +120,34 @@ def measure_model(name: str, length: int, conditions: Conditions) -> dict[str, f
 
 
 def measure_operations(length: int, conditions: Conditions) -> dict[str, dict[str, float]]:
-    """Time forward and backward of the wave operations and of a network in float32, each beside its yardstick.
+    """Time the forward and backward passes of the wave operations and of a network in float32 against a yardstick.
 
     Args:
         length: Tokens in a text.
-        conditions: Sizes and patience; the width is that of `NETWORK`.
+        conditions: Sizes and durations. The width is that of `NETWORK`.
 
     Returns:
-        Median milliseconds of the `"yardstick"`, `"eager"` and `"compiled"`, by what was timed. The yardstick of an
-        operation is the papers' form of it, with complex tensors; that of the network, its matrix products alone.
+        The median milliseconds of the `"yardstick"`, `"eager"` and `"compiled"` form of each operation and of the
+        network. The yardstick of an operation is its form with complex tensors in the papers, that of the network its
+        matrix products alone.
     """
     set_seed(0)
     conditions = replace(conditions, bf16=False)
     return {
-        "modulation": time_operation(wave_hf.wave_modulation, reference.wave_modulation, length, conditions),
-        "interference": time_operation(wave_hf.wave_interference, reference.wave_interference, length, conditions),
+        "modulation": time_operation(wave_modulation, reference.wave_modulation, length, conditions),
+        "interference": time_operation(wave_interference, reference.wave_interference, length, conditions),
         NETWORK: time_network(length, conditions),
     }
 
 
 def time_operation(operation: Action, oracle: Action, length: int, conditions: Conditions) -> dict[str, float]:
-    """Time Token2Wave of two variants of tokens and an operation on the waves, and the same with complex tensors."""
+    """Time an operation on the waves of two variants of tokens, with real and with complex tensors."""
     shape = (conditions.batch_size, length, load_config(NETWORK, length, conditions).hidden_size)
     variants = [torch.randn(shape, device=conditions.device, requires_grad=True) for _ in range(2)]
     grad = torch.randn(shape, device=conditions.device)
 
     def combine(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return operation(wave_hf.token2wave(first), wave_hf.token2wave(second))
+        return operation(token2wave(first), token2wave(second))
 
     def combine_complex(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return (oracle(reference.token2wave(first), reference.token2wave(second)),)
@@ -161,7 +162,7 @@ def time_operation(operation: Action, oracle: Action, length: int, conditions: C
 
 
 def time_network(length: int, conditions: Conditions) -> dict[str, float]:
-    """Time forward and backward of `NETWORK`, and the matrix products that its linear maps of tokens need for them."""
+    """Time the forward and backward passes of `NETWORK`, and the matrix products of its linear maps of tokens."""
     device = conditions.device
     model = AutoModelForSequenceClassification.from_config(load_config(NETWORK, length, conditions)).to(device)
     compiled = copy.deepcopy(model)
@@ -187,16 +188,16 @@ def time_network(length: int, conditions: Conditions) -> dict[str, float]:
 
 
 def measure_tables(length: int, conditions: Conditions) -> dict[int, dict[str, float]]:
-    """Time the share of the token table in a training step: looking up, gradient and optimizer.
+    """Time the part of a training step that depends on the token table: lookup, gradient and optimizer.
 
     Args:
         length: Tokens in a text.
-        conditions: Sizes and patience; the width is that of `NETWORK`.
+        conditions: Sizes and durations. The width is that of `NETWORK`.
 
     Returns:
-        Median milliseconds by the number of rows, and by kind of table: `"dense"` with AdamW; `"factorised"`, of
-        `TABLE_COLUMNS` columns and a linear map to that width, with AdamW; `"sparse"`, whose gradient holds the rows
-        of the batch alone, with SparseAdam, as AdamW does not take it.
+        The median milliseconds by the number of rows and the kind of table: `"dense"`; `"factorised"` into
+        `TABLE_COLUMNS` columns and a linear map; and `"sparse"`, whose gradient holds only the rows of the batch. The
+        optimizer is AdamW, or SparseAdam for the sparse table, because AdamW has no sparse gradients.
     """
     set_seed(0)
     width = load_config(NETWORK, length, conditions).hidden_size
@@ -214,7 +215,7 @@ def measure_tables(length: int, conditions: Conditions) -> dict[int, dict[str, f
 
 
 def table_step(table: nn.Module, optimizer_class: Action, length: int, conditions: Conditions) -> Action:
-    """Return a step of training that looks random tokens up."""
+    """Return a training step on the embeddings of random tokens."""
     table.to(conditions.device)
     optimizer = optimizer_class(list(table.parameters()))
     rows = next(table.parameters()).shape[0]
@@ -229,14 +230,14 @@ def table_step(table: nn.Module, optimizer_class: Action, length: int, condition
 
 
 def measure_stream(length: int, conditions: Conditions) -> dict[str, float]:
-    """Classify one text by `classify_stream`, once, then compute the gradients of its loss.
+    """Classify one text with `classify_stream`, and compute the gradients of its loss, once each.
 
     Args:
-        length: Tokens in the text, which are drawn at random when they are read.
-        conditions: Labels and place.
+        length: Tokens in the text, which are drawn at random as they are read.
+        conditions: Number of labels and device.
 
     Returns:
-        Milliseconds, and the peak memory of the process in MB above what it had before the model.
+        Milliseconds, and the peak memory of the process in MB above its memory before the model was made.
     """
     set_seed(0)
     device = conditions.device
@@ -260,7 +261,7 @@ def measure_stream(length: int, conditions: Conditions) -> dict[str, float]:
 
 
 def load_config(name: str, length: int, conditions: Conditions) -> PreTrainedConfig:
-    """Return the config of a baseline, a recipe or a folder, with positions for texts of this length."""
+    """Return the config of a baseline, a recipe or a folder, with enough positions for texts of this length."""
     config = copy.deepcopy(BASELINES[name]) if name in BASELINES else AutoConfig.from_pretrained(config_folder(name))
     config.num_labels, config.problem_type = conditions.num_labels, "single_label_classification"
     if (limit := getattr(config, "max_position_embeddings", None)) is not None:
@@ -269,14 +270,14 @@ def load_config(name: str, length: int, conditions: Conditions) -> PreTrainedCon
 
 
 def config_folder(name: str) -> Path:
-    """Return the folder of a recipe, or that of any other model."""
-    return RECIPES / name if (RECIPES / name).is_dir() else Path(name)
+    """Return the folder of a recipe, or the path of any other folder."""
+    return find_recipe(name) or Path(name)
 
 
 def random_batch(
     model: PreTrainedModel, batch_size: int, length: int, conditions: Conditions, labelled: bool = False
 ) -> dict[str, torch.Tensor]:
-    """Return random token ids `(B, T)`, a mask of ones, if the model takes one, and labels `(B,)`, if wanted."""
+    """Return random token ids `(B, T)`, a mask of ones if the model takes one, and labels `(B,)` if `labelled`."""
     device, shape = conditions.device, (batch_size, length)
     batch = {"input_ids": torch.randint(model.config.vocab_size, shape, device=device)}
     if "attention_mask" in inspect.signature(model.forward).parameters:
@@ -287,7 +288,7 @@ def random_batch(
 
 
 def forward_backward(model: PreTrainedModel, batch: dict[str, torch.Tensor], conditions: Conditions) -> None:
-    """Compute the gradients of the loss."""
+    """Run a forward and a backward pass."""
     model.zero_grad()
     with conditions.autocast():
         loss = model(**batch).loss
@@ -295,10 +296,10 @@ def forward_backward(model: PreTrainedModel, batch: dict[str, torch.Tensor], con
 
 
 def time_in_turns(actions: dict[str, Action], conditions: Conditions) -> tuple[dict[str, float], dict[str, float]]:
-    """Time actions A B A B, so that a machine that slows down does so for all of them.
+    """Time actions in turns, so that a change of the machine's speed affects all of them.
 
     Returns:
-        Milliseconds of each action: those of the first time, and the median of all others.
+        The milliseconds of the first run of each action, and the median of all others.
     """
 
     def take_turns() -> list[float]:
@@ -312,21 +313,21 @@ def time_in_turns(actions: dict[str, Action], conditions: Conditions) -> tuple[d
 
 
 def milliseconds_of(action: Action, device: torch.device) -> float:
-    """Do it once."""
+    """Return the duration of one run of an action."""
     start = seconds_now(device)
     action()
     return 1000 * (seconds_now(device) - start)
 
 
 def seconds_now(device: torch.device) -> float:
-    """Read the clock when the device has done all it was given."""
+    """Return the time after all work queued on the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def peak_memory(device: torch.device) -> float:
-    """Return the most memory in MB that this process, or its tensors on the GPU, have had."""
+    """Return the peak memory of this process in MB, or of its tensors on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

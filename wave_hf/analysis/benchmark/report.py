@@ -1,5 +1,5 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""The tables and the figure of benchmark.py."""
+"""The tables and the figure of a benchmark."""
 
 import json
 from pathlib import Path
@@ -8,11 +8,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from plotting import styles
 
-from wave_hf.files import writing
+from ...files import markdown_table, writing
+from ..plotting import styles
 
-# What grows with the length of the text: title and unit, by the name of the measurement.
+# Title and unit of the measurements that grow with the length of the text.
 GROWING = {
     "step_ms": ("training step", "ms"),
     "forward_backward_ms": ("forward and backward alone", "ms"),
@@ -27,11 +27,12 @@ Row = dict[str, Any]
 
 
 def report(results: Results, output_dir: str | None) -> str:
-    """Return the tables in Markdown; write them, all numbers and the figure to `output_dir`, if there is one.
+    """Return the tables in Markdown, and write them with all numbers and the figure to a folder.
 
     Args:
-        results: As benchmark.py measured them; `"exponents"` is added.
-        output_dir: Gets `report.md`, `results.json` and, if there are two lengths or more, `growth.png`.
+        results: The measurements, as `examples/benchmark.py` collects them. `"exponents"` is added.
+        output_dir: Folder of `report.md`, `results.json` and, for two lengths or more, `growth.png`. `None` writes
+            nothing.
     """
     parts = [results["machine"]]
     if "operations" in results:
@@ -46,7 +47,7 @@ def report(results: Results, output_dir: str | None) -> str:
         if results["left_out"]:
             cases = ", ".join(f"{name} at {length}" for name, length in results["left_out"])
             limit = results["arguments"]["max_baseline_length"]
-            parts.append(f"Left out, as longer than --max_baseline_length {limit}: {cases}.")
+            parts.append(f"Not measured, because longer than --max_baseline_length {limit}: {cases}.")
         if results["exponents"]:
             parts.append(exponents_table(results))
     text = "\n\n".join(parts)
@@ -62,10 +63,10 @@ def report(results: Results, output_dir: str | None) -> str:
 
 
 def operations_table(results: Results) -> str:
-    """Show the wave operations and the network beside their yardsticks."""
+    """Return the table that compares the wave operations and the network with their yardsticks."""
     args = results["arguments"]
     shape = f"{args['batch_size']} x {args['lengths'][0]}"
-    head = [f"forward and backward, {shape} tokens, float32", "yardstick", "ms", "eager ms", "ratio"]
+    header = [f"forward and backward, {shape} tokens, float32", "yardstick", "ms", "eager ms", "ratio"]
     rows = []
     for name, times in results["operations"].items():
         yardstick = "complex tensors" if name in ("interference", "modulation") else "its matrix products alone"
@@ -73,40 +74,47 @@ def operations_table(results: Results) -> str:
         for form in ("eager", "compiled"):
             row += [number(times[form]), f"{times[form] / times['yardstick']:.3f}"]
         rows.append(row)
-    return markdown_table([*head, "torch.compile ms", "ratio"], rows)
+    return markdown_table([*header, "torch.compile ms", "ratio"], rows)
 
 
 def tables_table(results: Results) -> str:
-    """Show the kinds of token tables."""
+    """Return the table that compares the kinds of token tables."""
     args = results["arguments"]
     shape = f"{args['batch_size']} x {args['lengths'][0]}"
-    head = [f"step of a token table, {shape} tokens, rows", "dense ms", "factorised ms", "ratio", "sparse ms", "ratio"]
+    header = [
+        f"step of a token table, {shape} tokens, rows",
+        "dense ms",
+        "factorized ms",
+        "ratio",
+        "sparse ms",
+        "ratio",
+    ]
     rows = []
     for size, times in results["tables"].items():
-        row = [str(size), number(times["dense"])]
+        row = [size, number(times["dense"])]
         for kind in ("factorised", "sparse"):
             row += [number(times[kind]), f"{times[kind] / times['dense']:.3f}"]
         rows.append(row)
-    return markdown_table(head, rows)
+    return markdown_table(header, rows)
 
 
 def streams_table(results: Results) -> str:
-    """Show what reading texts piece by piece takes."""
-    head = ["tokens of one text, piece by piece", "classification", "memory above idle"]
+    """Return the table of time and memory for texts that are read in chunks."""
+    header = ["tokens of one text, in chunks", "classification", "memory above idle"]
     rows = []
     for length, measured in results["streams"].items():
-        row = [str(length)]
+        row = [length]
         for use in ("classify", "train"):
             row += [f"{measured[f'{use}_ms'] / 1000:.1f} s", f"{measured[f'{use}_memory_above_idle_mb']:.0f} MB"]
         rows.append(row)
-    return markdown_table([*head, "forward and backward", "memory above idle"], rows)
+    return markdown_table([*header, "forward and backward", "memory above idle"], rows)
 
 
 def training_table(results: Results) -> str:
-    """Show time and memory of training steps."""
+    """Return the table of time and memory of training steps."""
     args = results["arguments"]
     of_first = f"of {args['models'][0]}"
-    head = [
+    header = [
         "model",
         "tokens",
         "parameters",
@@ -114,11 +122,11 @@ def training_table(results: Results) -> str:
         f"step, batch of {args['batch_size']}",
         of_first,
     ]
-    head += ["its optimizer", "first step", "peak memory", "above idle", of_first]
+    header += ["its optimizer", "first step", "peak memory", "above idle", of_first]
     rows = [
         [
             row["model"],
-            str(row["length"]),
+            row["length"],
             f"{row['parameters'] / 1e6:.1f} M",
             f"{row['parameters_outside_token_table'] / 1e6:.2f} M",
             f"{number(row['step_ms'])} ms",
@@ -131,19 +139,19 @@ def training_table(results: Results) -> str:
         ]
         for row in results["models"]
     ]
-    return markdown_table(head, rows)
+    return markdown_table(header, rows)
 
 
 def inference_table(results: Results) -> str:
-    """Show latency, throughput and memory of inference."""
+    """Return the table of latency, throughput and memory of inference."""
     args = results["arguments"]
     of_first = f"of {args['models'][0]}"
-    head = ["model", "tokens", "latency of one text", of_first]
-    head += [f"texts a second, batch of {args['inference_batch_size']}", of_first, "memory above idle", of_first]
+    header = ["model", "tokens", "latency of one text", of_first]
+    header += [f"texts a second, batch of {args['inference_batch_size']}", of_first, "memory above idle", of_first]
     rows = [
         [
             row["model"],
-            str(row["length"]),
+            row["length"],
             f"{number(row['latency_ms'])} ms",
             compared(results, row, "latency_ms"),
             number(row["texts_per_second"]),
@@ -153,33 +161,27 @@ def inference_table(results: Results) -> str:
         ]
         for row in results["models"]
     ]
-    return markdown_table(head, rows)
+    return markdown_table(header, rows)
 
 
 def exponents_table(results: Results) -> str:
-    """Show with which power of the length each quantity grows."""
-    head = ["grows with the length to the power of", *(title for title, _ in GROWING.values())]
+    """Return the table of the exponents with which the measurements grow."""
+    header = ["grows with the length to the power of", *(title for title, _ in GROWING.values())]
     rows = []
     for name, exponents in results["exponents"].items():
         lengths = [row["length"] for row in results["models"] if row["model"] == name]
         powers = [f"{exponents[quantity]:.2f}" if quantity in exponents else "-" for quantity in GROWING]
         rows.append([f"{name}, {min(lengths)} to {max(lengths)} tokens", *powers])
-    return markdown_table(head, rows)
-
-
-def markdown_table(head: list[str], rows: list[list[str]]) -> str:
-    """Return a table of Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table(header, rows)
 
 
 def number(value: float) -> str:
-    """Return three digits, or all before the point."""
+    """Return a number with three significant digits, or with all digits before the decimal point."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def compared(results: Results, row: Row, quantity: str) -> str:
-    """Return the ratio to the first model at the same length, if that was measured and is above zero."""
+    """Return the ratio to the first model at the same length, or "-" if that was not measured or is not positive."""
     first = results["arguments"]["models"][0]
     yardsticks = [other for other in results["models"] if (other["model"], other["length"]) == (first, row["length"])]
     if not yardsticks or yardsticks[0][quantity] <= 0:
@@ -189,10 +191,10 @@ def compared(results: Results, row: Row, quantity: str) -> str:
 
 
 def fit_exponents(rows: list[Row]) -> dict[str, dict[str, float]]:
-    """Fit cost = factor * length^exponent by least squares of the logarithms, for each model and growing quantity.
+    """Fit cost = factor * length^exponent for each model and quantity, by least squares of the logarithms.
 
     Returns:
-        Exponents by model and quantity, where there are two lengths or more and all costs are above zero.
+        The exponents by model and quantity, if there are at least two lengths and all costs are positive.
     """
     exponents: dict[str, dict[str, float]] = {}
     for row in rows:
@@ -205,14 +207,14 @@ def fit_exponents(rows: list[Row]) -> dict[str, dict[str, float]]:
 
 
 def curve(rows: list[Row], model: str, quantity: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lengths that one model was measured at, and what it cost there."""
+    """Return the lengths at which a model was measured, and its costs."""
     points = [(row["length"], row[quantity]) for row in rows if row["model"] == model]
     lengths, costs = np.array(points).T
     return lengths, costs
 
 
 def plot_growth(results: Results, file: Path) -> None:
-    """Draw cost against length, both on logarithmic scales, with the fitted exponents."""
+    """Plot the costs over the length on logarithmic scales, with the fitted exponents."""
     figure, panels = plt.subplots(1, len(PLOTTED), figsize=(4.6 * len(PLOTTED), 5.8), layout="constrained")
     for axes, quantity in zip(panels, PLOTTED, strict=True):
         draw_growth(axes, results, quantity)
@@ -222,11 +224,12 @@ def plot_growth(results: Results, file: Path) -> None:
 
 
 def draw_growth(axes: Axes, results: Results, quantity: str) -> None:
-    """Draw one quantity of all models."""
+    """Draw the curves of one quantity for all models."""
     args = results["arguments"]
     title, unit = GROWING[quantity]
     lengths = sorted({row["length"] for row in results["models"]})
-    for (name, exponents), style in zip(results["exponents"].items(), styles(), strict=False):
+    for name, style in styles(results["exponents"]).items():
+        exponents = results["exponents"][name]
         label = f"{name}: length$^{{{exponents[quantity]:.2f}}}$" if quantity in exponents else name
         axes.plot(*curve(results["models"], name, quantity), **style, label=label)
     batch = "" if quantity == "latency_ms" else f", batch of {args['batch_size']}"

@@ -1,0 +1,1 @@
+"""The measurements and the report of `examples/benchmark.py`."""
