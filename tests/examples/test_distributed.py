@@ -10,12 +10,14 @@ import pytest
 import run_classification
 import run_glue
 import run_glue_no_trainer
+import run_mlm
 import torch
 import transformers
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
+from conftest import to_strings
+from outputs import assert_equal_weights, results, weights
 from packaging.version import Version
-from safetensors.torch import load_file
 
 from wave_hf import WaveForSequenceClassification
 
@@ -26,27 +28,40 @@ LAUNCHERS = {
     "torchrun": ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2),
     "accelerate": (*ACCELERATE, "--config_file", CONFIGS / "cpu_2_processes.yaml"),
 }
-# Runs the script it is given, each process with a file of its own.
-FILE_BY_RANK = """
-import os, runpy, sys
+# Runs several scripts one after the other, as the start of the processes takes longer than such a script. Each process
+# writes down what each script ends with. In arguments, RANK stands for the number of the process.
+RUN_EACH = """
+import json, os, runpy, sys
+from pathlib import Path
+from accelerate.state import AcceleratorState
 
-script, folder = sys.argv[1:3]
-sys.argv[1:3] = ["--train_file", f"{folder}/rank{os.environ['RANK']}.csv"]
-sys.path.insert(0, os.path.dirname(script))
-runpy.run_path(script, run_name="__main__")
+environment, ends = dict(os.environ), []
+rank = environment.get("RANK", "0")
+for script, *arguments in json.loads(sys.argv[1]):
+    os.environ.clear()
+    os.environ.update(environment)
+    AcceleratorState._reset_state()
+    sys.argv = [script, *(argument.replace("RANK", rank) for argument in arguments)]
+    try:
+        runpy.run_path(script, run_name="__main__")
+        ends.append(None)
+    except SystemExit as end:
+        ends.append(end.code)
+Path(__file__).with_name(f"ends{rank}.json").write_text(json.dumps(ends))
 """
 
 
 @pytest.fixture
-def launch(run_process, tmp_path) -> Callable[..., Path]:
-    """Return a function that trains on two processes and returns the output folder."""
+def launch(run_process, tmp_path) -> Callable[..., list[list[Any]]]:
+    """Return a function that runs scripts on two processes and returns what they end with on each process."""
+    (tmp_path / "run_each.py").write_text(RUN_EACH)
 
-    def launch(launcher: str, script: ModuleType, output: str, **options: Any) -> Path:
-        out = tmp_path / output
-        ended = run_process(*LAUNCHERS[launcher], script.__file__, output_dir=out, **options)
+    def launch(launcher: str | tuple, *commands: tuple[ModuleType, dict[str, Any]]) -> list[list[Any]]:
+        prefix = LAUNCHERS[launcher] if isinstance(launcher, str) else launcher
+        arguments = [to_strings([script.__file__], options) for script, options in commands]
+        ended = run_process(*prefix, tmp_path / "run_each.py", json.dumps(arguments))
         assert ended.returncode == 0, ended.stderr
-        assert json.loads((out / "all_results.json").read_text())["world_size"] == 2
-        return out
+        return [json.loads(file.read_text()) for file in sorted(tmp_path.glob("ends*.json"))]
 
     return launch
 
@@ -56,39 +71,13 @@ def train_alone(command_line, tmp_path) -> Callable[..., Path]:
     """Return a function that trains in this process and returns the output folder."""
 
     def train(script: ModuleType, **options: Any) -> Path:
-        out = tmp_path / "alone"
+        out = tmp_path / f"alone-{script.__name__}"
         command_line(output_dir=out, **options)
         script.main()
-        assert json.loads((out / "all_results.json").read_text())["world_size"] == 1
+        assert results(out)["world_size"] == 1
         return out
 
     return train
-
-
-@pytest.fixture
-def refused(run_process, tmp_path) -> Callable[..., str]:
-    """Return a function that expects a launch to end with one line from one process, and returns the line."""
-
-    def run_refused(*command: Any, line: str, **options: Any) -> str:
-        out = tmp_path / "refused"
-        ended = run_process(*command, output_dir=out, **options)
-        assert ended.returncode != 0
-        # The launcher adds a traceback and a summary of its own.
-        assert f'File "{EXAMPLES}' not in ended.stderr
-        lines = [text for text in ended.stderr.splitlines() if text.startswith(line)]
-        assert len(lines) == 1, ended.stderr
-        assert not out.exists()
-        return lines[0]
-
-    return run_refused
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def assert_equal_weights(folder: Path, other: Path, tolerance: float = 1e-6) -> None:
-    torch.testing.assert_close(weights(folder), weights(other), atol=tolerance, rtol=0)
 
 
 def first_gradients(run_folder: Path) -> torch.Tensor:
@@ -106,10 +95,21 @@ class TestEqualsOneProcess:
         overrides = "hidden_dropout_prob=0,initializer_range=0.5"
         return {"config_name": small_config, "config_overrides": overrides, "train_file": train_file}
 
+    @pytest.fixture
+    def trainer_options(self, options) -> dict[str, Any]:
+        # One step of SGD moves the weights by their gradients, if nothing clips these and the learning rate is 1.
+        options = options | {"do_train": True, "optim": "sgd", "learning_rate": 1, "max_grad_norm": 0, "max_steps": 3}
+        return options | {"save_steps": 1}
+
+    @pytest.fixture
+    def loop_options(self, options, train_file) -> dict[str, Any]:
+        options = options | {"validation_file": train_file, "learning_rate": 0.01, "max_grad_norm": 1e9}
+        return options | {"max_train_steps": 4, "checkpointing_steps": 1}
+
     @pytest.mark.parametrize(
-        ("launcher", "split"),
+        ("launcher", "split", "precision"),
         [
-            ("torchrun", {"per_device_train_batch_size": 4}),
+            ("torchrun", {"per_device_train_batch_size": 4}, "no"),
             (
                 "accelerate",
                 {
@@ -117,47 +117,41 @@ class TestEqualsOneProcess:
                     "gradient_accumulation_steps": 2,
                     "gradient_checkpointing": True,
                 },
+                "bf16",
             ),
         ],
     )
-    def test_weights_of_every_step_of_run_glue(self, launch, train_alone, options, launcher, split):
-        # One step of SGD moves the weights by their gradients, if nothing clips these and the learning rate is 1.
-        options |= {"do_train": True, "optim": "sgd", "learning_rate": 1, "max_grad_norm": 0, "max_steps": 3}
-        options |= {"save_steps": 1}
-        alone = train_alone(run_glue, per_device_train_batch_size=8, **options)
-        both = launch(launcher, run_glue, "both", **options, **split)
-        first = weights(alone / "checkpoint-1")
-        last = weights(alone)
+    def test_gradients_and_weights(
+        self, launch, train_alone, trainer_options, loop_options, tmp_path, launcher, split, precision
+    ):
+        trained, looped = tmp_path / "trained", tmp_path / "looped"
+        launch(
+            launcher,
+            (run_glue, trainer_options | split | {"output_dir": trained}),
+            (run_glue_no_trainer, loop_options | split | {"output_dir": looped, "mixed_precision": precision}),
+        )
+        assert results(trained)["world_size"] == results(looped)["world_size"] == 2
+
+        alone = train_alone(run_glue, per_device_train_batch_size=8, **trainer_options)
+        first, last = weights(alone / "checkpoint-1"), weights(alone)
         assert all((first[name] - last[name]).abs().max() > 1e-3 for name in last)
         for step in (1, 2, 3):
-            assert_equal_weights(both / f"checkpoint-{step}", alone / f"checkpoint-{step}")
-        assert_equal_weights(both, alone)
+            assert_equal_weights(trained / f"checkpoint-{step}", alone / f"checkpoint-{step}")
+        assert_equal_weights(trained, alone)
 
-    @pytest.fixture
-    def loop_options(self, options, train_file) -> dict[str, Any]:
-        options |= {"validation_file": train_file, "learning_rate": 0.01, "max_grad_norm": 1e9}
-        return options | {"max_train_steps": 4, "checkpointing_steps": 1}
-
-    def test_gradients_and_weights_of_run_glue_no_trainer(self, launch, train_alone, loop_options):
         alone = train_alone(run_glue_no_trainer, per_device_train_batch_size=8, **loop_options)
-        both = launch("torchrun", run_glue_no_trainer, "both", per_device_train_batch_size=4, **loop_options)
         gradients = first_gradients(alone)
         assert gradients.abs().max() > 1e-2
-        torch.testing.assert_close(first_gradients(both), gradients, atol=1e-6, rtol=0)
-        # AdamW divides by the size of the gradients, and so enlarges rounding errors of small ones.
-        assert_equal_weights(both, alone, tolerance=1e-4)
-        assert (
-            max((weights(alone)[name] - weights(alone / "step_1")[name]).abs().max() for name in weights(alone)) > 0.01
-        )
-
-    def test_bf16_differs_from_it_by_rounding(self, launch, train_alone, loop_options):
-        alone = train_alone(run_glue_no_trainer, per_device_train_batch_size=8, **loop_options)
-        split = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "gradient_checkpointing": True}
-        both = launch("accelerate", run_glue_no_trainer, "both", mixed_precision="bf16", **split, **loop_options)
-        gradients = first_gradients(alone)
-        difference = (first_gradients(both) - gradients).norm() / gradients.norm()
-        assert 1e-4 < difference < 0.03
-        assert {weight.dtype for weight in weights(both).values()} == {torch.float32}
+        first, last = weights(alone / "step_1"), weights(alone)
+        assert max((first[name] - last[name]).abs().max() for name in last) > 0.01
+        if precision == "no":
+            torch.testing.assert_close(first_gradients(looped), gradients, atol=1e-6, rtol=0)
+            # AdamW divides by the size of the gradients, and so enlarges rounding errors of small ones.
+            assert_equal_weights(looped, alone, tolerance=1e-4)
+        else:
+            difference = (first_gradients(looped) - gradients).norm() / gradients.norm()
+            assert 1e-4 < difference < 0.03
+            assert {weight.dtype for weight in weights(looped).values()} == {torch.float32}
 
 
 @pytest.mark.slow
@@ -165,7 +159,8 @@ class TestEqualsOneProcess:
     Version("5.18") > Version(transformers.__version__),
     reason="needs transformers 5.18",
 )
-def test_resumed_run_ends_as_the_uninterrupted_one(launch, small_config, train_file):
+def test_resumed_run_ends_as_the_uninterrupted_one(launch, small_config, train_file, tmp_path):
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     options = {
         "config_name": small_config,
         "train_file": train_file,
@@ -178,87 +173,100 @@ def test_resumed_run_ends_as_the_uninterrupted_one(launch, small_config, train_f
         "learning_rate": 0.02,
         "save_steps": 12,  # of 18, 9 in each epoch
     }
-    whole = launch("torchrun", run_classification, "whole", **options)
-    resumed = launch(
-        "accelerate", run_classification, "resumed", resume_from_checkpoint=whole / "checkpoint-12", **options
+    launch(
+        "accelerate",
+        (run_classification, options | {"output_dir": whole}),
+        (
+            run_classification,
+            options | {"output_dir": resumed, "resume_from_checkpoint": whole / "checkpoint-12"},
+        ),
     )
+    assert results(whole)["world_size"] == results(resumed)["world_size"] == 2
     assert_equal_weights(resumed, whole)
 
 
 @pytest.mark.slow
+def test_streams_are_shared(launch, small_config, tmp_path, rows):
+    file = tmp_path / "texts.txt"
+    file.write_text("".join(f"{row['text']}\n" for row in rows))
+    options = {"config_name": small_config, "train_file": file, "validation_file": file, "streaming": True}
+    options |= {"do_train": True, "do_eval": True, "max_steps": 3, "max_seq_length": 24}
+    joined, lines = tmp_path / "joined", tmp_path / "lines"
+    launch(
+        "torchrun",
+        (run_mlm, options | {"output_dir": joined}),
+        (run_mlm, options | {"output_dir": lines, "line_by_line": True}),
+    )
+    assert all(results(out)["world_size"] == 2 and results(out)["eval_loss"] > 0 for out in (joined, lines))
+
+
+@pytest.mark.slow
 class TestWrongInput:
-    def test_unknown_task(self, refused):
-        line = refused(*LAUNCHERS["torchrun"], run_glue.__file__, task_name="sst3", do_train=True, line="Arguments: ")
+    def test_one_process_writes_one_line(self, run_process, tmp_path):
+        out = tmp_path / "refused"
+        options = {"task_name": "sst3", "do_train": True, "output_dir": out}
+        ended = run_process(*LAUNCHERS["torchrun"], run_glue.__file__, **options)
+        assert ended.returncode != 0
+        # The launcher adds a traceback and a summary of its own.
+        assert f'File "{EXAMPLES}' not in ended.stderr
+        (line,) = [text for text in ended.stderr.splitlines() if text.startswith("Arguments: ")]
         assert "sst3 is unknown" in line
+        assert not out.exists()
 
-    def test_no_label_column(self, refused, train_file, small_config):
-        refused(
-            *LAUNCHERS["torchrun"],
-            run_classification.__file__,
-            config_name=small_config,
-            train_file=train_file,
-            label_column_name="topic",
-            do_train=True,
-            line="The train data has no column topic, but text, label",
-        )
-
-    def test_words_where_the_task_has_numbers(self, refused, write, rows, small_config):
+    def test_all_processes_exit(self, launch, train_alone, write, rows, train_file, small_config, tmp_path):
         pairs = [{"sentence1": row["text"], "sentence2": row["text"], "label": "similar"} for row in rows]
-        line = refused(
-            *LAUNCHERS["accelerate"],
-            run_glue_no_trainer.__file__,
-            config_name=small_config,
-            task_name="stsb",
-            train_file=write("pairs.csv", pairs),
-            line="The labels of the train data: ",
-        )
-        assert "similar" in line
+        run = {"config_name": small_config, "train_file": train_file, "do_train": True, "max_steps": 1}
+        checkpoint = train_alone(run_glue, save_steps=1, **run) / "checkpoint-1"
+        other_network = {"config_overrides": "hidden_size=8", "resume_from_checkpoint": checkpoint}
+        for name, first, second in (
+            ("order", rows, rows[::-1]),
+            ("labels", rows, [{"text": row["text"]} for row in rows]),
+        ):
+            write(f"{name}0.csv", first)
+            write(f"{name}1.csv", second)
+        loop = {"config_name": small_config}
+        cases = [
+            (run_classification, run | {"label_column_name": "topic"}, "The train data has no column topic, but text"),
+            (
+                run_glue_no_trainer,
+                loop | {"task_name": "stsb", "train_file": write("pairs.csv", pairs)},
+                "The labels of the train data: ",
+            ),
+            (run_glue, run | other_network, "--resume_from_checkpoint: "),
+            (
+                run_glue,
+                run | {"train_file": tmp_path / "orderRANK.csv"},
+                "The processes of this run have different train data",
+            ),
+            (
+                run_glue_no_trainer,
+                loop | {"train_file": tmp_path / "labelsRANK.csv"},
+                "The train data has no column label",
+            ),
+        ]
+        outputs = [tmp_path / f"refused{number}" for number in range(len(cases))]
+        commands = [
+            (script, options | {"output_dir": output})
+            for (script, options, _), output in zip(cases, outputs, strict=True)
+        ]
+        lines, others = launch("accelerate", *commands)
+        assert others == [1] * len(cases)
+        for line, (_, _, expected), output in zip(lines, cases, outputs, strict=True):
+            assert line.startswith(expected)
+            assert "\n" not in line
+            assert not output.exists()
+        assert "similar" in lines[1]
+        assert "hidden_size=16" in lines[2]
+        assert "hidden_size=8" in lines[2]
 
-    def test_resume_with_another_network(self, refused, train_alone, train_file, small_config):
-        options = {"config_name": small_config, "train_file": train_file, "do_train": True, "max_steps": 1}
-        checkpoint = train_alone(run_glue, save_steps=1, **options) / "checkpoint-1"
-        line = refused(
-            *LAUNCHERS["torchrun"],
-            run_glue.__file__,
-            config_overrides="hidden_size=8",
-            resume_from_checkpoint=checkpoint,
-            **options,
-            line="--resume_from_checkpoint: ",
-        )
-        assert "hidden_size=16" in line
-        assert "hidden_size=8" in line
-
-    @pytest.fixture
-    def run_with_file_by_rank(self, refused, write, small_config, tmp_path) -> Callable[..., str]:
-        def run(script: ModuleType, first: list, second: list, **options: Any) -> str:
-            write("rank0.csv", first)
-            write("rank1.csv", second)
-            wrapper = tmp_path / "file_by_rank.py"
-            wrapper.write_text(FILE_BY_RANK)
-            command = (*LAUNCHERS["torchrun"], wrapper, script.__file__, tmp_path)
-            return refused(*command, config_name=small_config, **options)
-
-        return run
-
-    def test_processes_with_different_rows(self, run_with_file_by_rank, rows):
-        line = "The processes of this run have different train data"
-        run_with_file_by_rank(run_glue, rows, rows[::-1], do_train=True, line=line)
-
-    def test_only_the_second_process_cannot_read_its_rows(self, run_with_file_by_rank, rows):
-        unlabelled = [{"text": row["text"]} for row in rows]
-        run_with_file_by_rank(run_glue_no_trainer, rows, unlabelled, line="The train data has no column label")
-
-    @pytest.mark.parametrize("script", [run_glue, run_glue_no_trainer])
-    def test_launcher_that_starts_one_process_of_two(self, refused, script, train_file, small_config):
-        do_train = {"do_train": True} if script is run_glue else {}
-        line = refused(
-            *(*ACCELERATE, "--cpu", "--num_processes", 2, script.__file__),
-            config_name=small_config,
-            train_file=train_file,
-            **do_train,
-            line="The launcher was asked for ",
-        )
-        assert "examples/accelerate" in line
+    def test_launcher_that_starts_one_process_of_two(self, launch, train_file, small_config, tmp_path):
+        options = {"config_name": small_config, "train_file": train_file, "output_dir": tmp_path / "refused"}
+        launcher = (*ACCELERATE, "--cpu", "--num_processes", 2)
+        commands = ((run_glue, options | {"do_train": True}), (run_glue_no_trainer, options))
+        (lines,) = launch(launcher, *commands)
+        assert all(line.startswith("The launcher was asked for ") for line in lines)
+        assert all("examples/accelerate" in line for line in lines)
+        assert not (tmp_path / "refused").exists()
 
 
 class TestAccelerateConfigs:

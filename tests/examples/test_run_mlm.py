@@ -28,7 +28,7 @@ def text_file(tmp_path, rows):
 def test_masked_words_are_learnt(run, text_file):
     out = run(
         *("--train_file", text_file, "--validation_file", text_file, "--do_train", "--do_eval", "--line_by_line"),
-        *("--num_train_epochs", 60, *KERNEL),
+        *("--num_train_epochs", 30, "--learning_rate", 0.05, *KERNEL),
     )
     found = results(out)
     assert found["perplexity"] == pytest.approx(math.exp(found["eval_loss"]))
