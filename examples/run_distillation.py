@@ -66,7 +66,7 @@ def main() -> None:
         create_repository(training_args)
 
     # The first process computes the logits, and the others read them from its cache.
-    with training_args.main_process_first():
+    with exit_all_ranks(), training_args.main_process_first():
         logits = label_batches(batches, task, data_args)
     splits["train"] = splits["train"].add_column("teacher_logits", logits.tolist())
     training_args.remove_unused_columns = False  # the model does not take the column, but the loss does

@@ -28,7 +28,7 @@ from transformers.utils import find_labels
 from ..files import writing
 from ..model_card import ModelCardTrainer, count_parameters
 from .data import check_same_rows, set_truncation
-from .errors import exit_on_error, exit_on_full_disk
+from .errors import exit_all_ranks, exit_on_error, exit_on_full_disk
 from .sampling import SeededLengthGroupedSampler, SetEpochCallback, text_lengths
 from .tasks import Task, check_finite
 
@@ -142,10 +142,11 @@ def make_trainer(
     Raises:
         SystemExit: The processes hold different rows, or options contradict each other.
     """
-    check_options(args, model)
+    with exit_all_ranks():
+        check_options(args, model)
     check_same_rows(splits)
     set_truncation(tokenizer)
-    with exit_on_error("Arguments"):
+    with exit_all_ranks(), exit_on_error("Arguments"):
         return trainer_class(
             model=model,
             args=args,
