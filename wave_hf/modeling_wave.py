@@ -37,6 +37,7 @@ from .streaming import Document, WindowedForward, tokenize_document
 from .waves import (
     WAVE_OPERATIONS,
     Wave,
+    check_mask,
     global_magnitude,
     mask_tokens,
     readout,
@@ -237,7 +238,11 @@ def side_masks(
 
     Returns:
         The masks of the first and of the second sides, each `(B, T)`.
+
+    Raises:
+        ValueError: `mask` has another shape, or values below 0.
     """
+    check_mask(mask, tokens.shape[:2])
     if mask is None:
         mask = tokens.new_ones(tokens.shape[:2])
     if token_type_ids is None:
@@ -379,13 +384,15 @@ class WaveModel(WavePreTrainedModel):
             `hidden_states`: num_hidden_layers + 1 of `(B, T, H)`.
 
         Raises:
-            ValueError: Not exactly one of `input_ids` and `inputs_embeds` was given, or T exceeds the position table.
+            ValueError: Not exactly one of `input_ids` and `inputs_embeds` was given, `attention_mask` has another
+                shape or values below 0, or T exceeds the position table.
             IndexError: The token table has no row for one of `input_ids`.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
+        tokens: Any = input_ids if inputs_embeds is None else inputs_embeds
+        check_mask(attention_mask, tokens.shape[:2])
         if self.training and self.config.token_dropout_prob > 0:
-            tokens: Any = input_ids if inputs_embeds is None else inputs_embeds
             mask = tokens.new_ones(tokens.shape[:2]) if attention_mask is None else attention_mask
             attention_mask = drop_tokens(mask, self.config.token_dropout_prob)
         if inputs_embeds is None:
