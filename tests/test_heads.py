@@ -62,6 +62,22 @@ class TestLoss:
         losses = [model(random_ids(2, 5), labels=labels).loss for model in models]
         assert_close(*losses)
 
+    @pytest.mark.parametrize("dtype", [torch.int16, torch.uint8, torch.int32])
+    def test_reads_class_ids_of_any_integer_type(self, dtype):
+        model, labels = tiny_model(), torch.tensor([0, 2])
+        expected = model(random_ids(2, 5), labels=labels).loss
+        assert_close(model(random_ids(2, 5), labels=labels.to(dtype)).loss, expected)
+
+    @pytest.mark.parametrize(
+        "labels", [torch.tensor([True, False]), torch.tensor([0.0, 2.0]), torch.ones(2, 2), torch.ones(2, 3) > 0]
+    )
+    def test_refuses_labels_of_another_kind_and_then_accepts_right_ones(self, labels):
+        model = tiny_model()
+        with pytest.raises(ValueError, match=r"^labels is torch\..* of the shape \(2.*\), but should be "):
+            model(random_ids(2, 5), labels=labels)
+        assert model.config.problem_type is None
+        assert model(random_ids(2, 5), labels=torch.tensor([0, 2])).loss.isfinite()
+
     @pytest.mark.parametrize("problem_type", [problem_type for problem_type, _, _ in PROBLEMS])
     @given(config=configs(type_vocab_size=st.just(0)))
     @settings(max_examples=20)

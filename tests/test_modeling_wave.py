@@ -246,6 +246,17 @@ class TestOutputs:
         for part, other in zip(model(**inputs, return_dict=False), expected.values(), strict=True):
             assert torch.equal(part, other)
 
+    @pytest.mark.parametrize("model_class", [WaveModel, *HEADS])
+    @pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
+    def test_config_can_ask_for_a_tuple(self, model_class, pair_encoding):
+        model = tiny_model(model_class=model_class, pair_encoding=pair_encoding)
+        inputs = head_inputs(model, input_ids=random_ids(2, 4))
+        expected = model(**inputs).to_tuple()
+        model.config.return_dict = False
+        output = model(**inputs)
+        assert isinstance(output, tuple)
+        assert_close(output, expected)
+
 
 class TestCost:
     """The cost of a training step grows by the same amount with every token."""

@@ -37,6 +37,7 @@ from .streaming import Document, WindowedForward, tokenize_document
 from .waves import (
     WAVE_OPERATIONS,
     Wave,
+    check_mask,
     global_magnitude,
     mask_tokens,
     readout,
@@ -237,12 +238,22 @@ def side_masks(
 
     Returns:
         The masks of the first and of the second sides, each `(B, T)`.
+
+    Raises:
+        ValueError: `mask` has another shape, or values below 0.
     """
+    check_mask(mask, tokens.shape[:2])
     if mask is None:
         mask = tokens.new_ones(tokens.shape[:2])
     if token_type_ids is None:
         token_type_ids = torch.zeros_like(mask)
     return mask * (token_type_ids != 1), mask * (token_type_ids == 1)
+
+
+def is_instance_or_copy(model: nn.Module, *classes: type[nn.Module]) -> bool:
+    """Return whether a model is of one of these classes, or of a copy of one that `trust_remote_code` loaded."""
+    names = {model_class.__name__ for model_class in classes}
+    return any(base.__name__ in names for base in type(model).__mro__)
 
 
 def pair_features(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -379,13 +390,15 @@ class WaveModel(WavePreTrainedModel):
             `hidden_states`: num_hidden_layers + 1 of `(B, T, H)`.
 
         Raises:
-            ValueError: Not exactly one of `input_ids` and `inputs_embeds` was given, or T exceeds the position table.
+            ValueError: Not exactly one of `input_ids` and `inputs_embeds` was given, `attention_mask` has another
+                shape or values below 0, or T exceeds the position table.
             IndexError: The token table has no row for one of `input_ids`.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
+        tokens: Any = input_ids if inputs_embeds is None else inputs_embeds
+        check_mask(attention_mask, tokens.shape[:2])
         if self.training and self.config.token_dropout_prob > 0:
-            tokens: Any = input_ids if inputs_embeds is None else inputs_embeds
             mask = tokens.new_ones(tokens.shape[:2]) if attention_mask is None else attention_mask
             attention_mask = drop_tokens(mask, self.config.token_dropout_prob)
         if inputs_embeds is None:
@@ -506,7 +519,7 @@ IGNORE_INDEX = -100  # the label of tokens and texts that no loss counts: a conv
 
 def check_labels(labels: torch.Tensor, shape: torch.Size, name: str = "labels") -> None:
     """Raise ValueError unless the argument `name` holds integers of this shape."""
-    if labels.shape != shape or labels.is_floating_point():
+    if labels.shape != shape or labels.is_floating_point() or labels.dtype == torch.bool:
         given = f"{labels.dtype} of the shape {tuple(labels.shape)}"
         raise ValueError(f"{name} is {given}, but should be torch.int64 of the shape {tuple(shape)}.")
 
@@ -542,13 +555,26 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, count: torch.Tenso
 
 
 def classification_loss(labels: torch.Tensor, pooled_logits: torch.Tensor, config: WaveConfig) -> torch.Tensor:
-    """Return the loss of texts: `cross_entropy` for one label a text, else that of transformers."""
+    """Return the loss of texts: `cross_entropy` for one label a text, else that of transformers.
+
+    Raises:
+        ValueError: `labels` has another shape or kind than the problem needs; `config.problem_type` is then unchanged.
+    """
     problem = config.problem_type
-    if problem is None and config.num_labels != 1 and labels.dtype in (torch.int64, torch.int32):
+    is_class_id = not labels.is_floating_point() and labels.dtype != torch.bool
+    if problem is None and config.num_labels != 1 and is_class_id:
         problem = "single_label_classification"
     if problem == "single_label_classification":
         return cross_entropy(pooled_logits, labels.flatten())
-    return ForSequenceClassificationLoss(labels, pooled_logits, config)
+    # What does not fit must not reach transformers, which stores the problem that it infers in the config.
+    is_ambiguous = problem is None and config.num_labels != 1 and labels.dtype == torch.bool
+    if is_ambiguous or labels.numel() != pooled_logits.numel():
+        shape = tuple(pooled_logits.shape)
+        wanted = f"floats of the shape {shape}" + (", or class ids (integers)" if problem is None else "")
+        raise ValueError(f"labels is {labels.dtype} of the shape {tuple(labels.shape)}, but should be {wanted}.")
+    dtype = torch.promote_types(pooled_logits.dtype, torch.float32)
+    targets = labels.to(pooled_logits.device, dtype).view_as(pooled_logits)
+    return ForSequenceClassificationLoss(targets, pooled_logits.to(dtype), config)
 
 
 def ignore_outside(positions: torch.Tensor, is_real: torch.Tensor, name: str) -> torch.Tensor:
@@ -593,6 +619,7 @@ class WaveTextHead(WavePreTrainedModel):
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...] | None]:
         """Return the logits of texts, `(B, num_logits)`, and the hidden states if requested."""
         inputs = {"input_ids": input_ids, "token_type_ids": token_type_ids, "inputs_embeds": inputs_embeds, **kwargs}
+        inputs["return_dict"] = True
         tokens = inputs_embeds if input_ids is None else input_ids
         if self.is_separate and tokens is not None:  # without tokens, the model raises
             masks = side_masks(tokens, attention_mask, token_type_ids)
@@ -739,7 +766,7 @@ class WaveTokenHead(WavePreTrainedModel):
         Raises:
             ValueError: `labels` has another shape, or holds something other than class ids.
         """
-        outputs = self.wave(input_ids, attention_mask, token_type_ids, inputs_embeds, **kwargs)
+        outputs = self.wave(input_ids, attention_mask, token_type_ids, inputs_embeds, return_dict=True, **kwargs)
         hidden_states = outputs.last_hidden_state
         if self.training and self.config.sparse_prediction and labels is not None:
             check_labels(labels, hidden_states.shape[:2])
@@ -857,7 +884,7 @@ class WaveForQuestionAnswering(WavePreTrainedModel):
         Raises:
             ValueError: The positions have another shape, or are not integers.
         """
-        outputs = self.wave(input_ids, attention_mask, token_type_ids, inputs_embeds, **kwargs)
+        outputs = self.wave(input_ids, attention_mask, token_type_ids, inputs_embeds, return_dict=True, **kwargs)
         logits = self.qa_outputs(self.wave.normalized_tokens(outputs.last_hidden_state))
         is_real = torch.ones_like(logits[..., 0], dtype=torch.bool) if attention_mask is None else attention_mask != 0
         logits = logits.masked_fill(~is_real.unsqueeze(-1), torch.finfo(logits.dtype).min)

@@ -15,7 +15,7 @@ from torch import distributed, nn
 
 from .modeling_wave import WaveForQuestionAnswering, WavePreTrainedModel, WaveTokenHead
 from .streaming import part_of_text
-from .waves import energy
+from .waves import check_mask, energy
 
 
 @contextmanager
@@ -89,6 +89,7 @@ class _Shares:
         tokens = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
         if tokens is None:  # the network raises
             return args, kwargs
+        check_mask(inputs["attention_mask"], tokens.shape[:2])
         self.check_same(tokens, inputs["attention_mask"])
         if inputs["position_ids"] is None:
             inputs["position_ids"] = wave.position_ids(tokens, inputs["attention_mask"])

@@ -15,6 +15,22 @@ import torch
 Wave = tuple[torch.Tensor, torch.Tensor]
 
 
+def check_mask(mask: torch.Tensor | None, shape: torch.Size) -> None:
+    """Raise ValueError unless an attention mask is `None` or has this shape, `(B, T)`, and no value below 0.
+
+    An additive mask, 0 for real tokens and -inf for padding, would otherwise be read inverted. Its values are not
+    checked while a graph is traced or compiled, nor integers on a GPU, which the check would make wait.
+    """
+    if mask is None:
+        return
+    if mask.shape != shape:
+        raise ValueError(f"attention_mask has the shape {tuple(mask.shape)}, but should have {tuple(shape)}.")
+    if type(mask) is not torch.Tensor or torch.compiler.is_compiling() or torch.jit.is_tracing() or mask.is_meta:
+        return
+    if (mask.is_floating_point() or mask.device.type == "cpu") and not (mask >= 0).all():
+        raise ValueError("attention_mask has values below 0, but should be 1 for real tokens and 0 for padding.")
+
+
 def mask_tokens(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Set the tokens of `x` `(B, T, H)` to zero where `mask` `(B, T)` is zero; `None` means every token is real."""
     return x if mask is None else x * (mask != 0).unsqueeze(-1)
@@ -52,7 +68,11 @@ def global_magnitude(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch
 
     Returns:
         `(B, 1, H)` in the dtype of `x`.
+
+    Raises:
+        ValueError: `mask` has another shape, or values below 0.
     """
+    check_mask(mask, x.shape[:2])
     return SquareRoot.apply(energy(mask_tokens(x, mask)).sum(dim=1, keepdim=True)).to(x.dtype)
 
 
@@ -94,7 +114,11 @@ def token2wave(x: torch.Tensor, mask: torch.Tensor | None = None, global_energy:
     Returns:
         `(real, imag)`, both `(B, T, H)` in the dtype of `x`; the real part of a masked token is 0. G^2 - w^2 is
         computed in at least float32, and where it is 0 the gradient of `imag` is 0.
+
+    Raises:
+        ValueError: `mask` has another shape, or values below 0.
     """
+    check_mask(mask, x.shape[:2])
     x = mask_tokens(x, mask)
     if global_energy is None:
         return x, ImaginaryPart.apply(x)
