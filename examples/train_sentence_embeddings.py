@@ -28,7 +28,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from wave_hf.documentation_tasks import load_sentence_pairs
 from wave_hf.training.arguments import DataArguments
 from wave_hf.training.data import check_columns, hold_out_and_limit, load_raw_datasets
-from wave_hf.training.errors import exit_on_error
+from wave_hf.training.errors import exit_all_ranks, exit_on_error
 from wave_hf.training.loading import load_config, load_model_and_tokenizer
 from wave_hf.training.setup import needed_splits, setup_run
 from wave_hf.training.trainer import report, run_facts
@@ -38,22 +38,25 @@ PAIR = ["sentence1", "sentence2"]
 
 def main() -> None:
     """Run the steps in order."""
-    model_args, data_args, args = setup_run(DataArguments, SentenceTransformerTrainingArguments)
-    needed = needed_splits(args)
+    # Every process checks its input and exits with the others if one of them finds a mistake.
+    with exit_all_ranks():
+        model_args, data_args, args = setup_run(DataArguments, SentenceTransformerTrainingArguments)
+        needed = needed_splits(args)
 
-    # Pairs to train on, and pairs with a label to evaluate on.
-    is_named = data_args.dataset_name or data_args.files
-    raw = load_raw_datasets(model_args, data_args) if is_named else DatasetDict()
-    if "train" in needed - raw.keys():
-        raw["train"] = load_sentence_pairs()["train"]
-    read = {split: read_pairs(raw, split) for split in sorted(needed)}
-    splits = hold_out_and_limit(read, data_args, needed, args.seed)
+        # Pairs to train on, and pairs with a label to evaluate on.
+        is_named = data_args.dataset_name or data_args.files
+        raw = load_raw_datasets(model_args, data_args) if is_named else DatasetDict()
+        if "train" in needed - raw.keys():
+            raw["train"] = load_sentence_pairs()["train"]
+        read = {split: read_pairs(raw, split) for split in sorted(needed)}
+        splits = hold_out_and_limit(read, data_args, needed, args.seed)
 
-    # The mean of the network's hidden states; a new tokenizer is trained on the training texts.
-    texts = chain(*(splits["train"][name] for name in PAIR)) if "train" in splits else ()
-    network, tokenizer = load_model_and_tokenizer(
-        model_args, load_config(model_args), texts, args.seed, args.resume_from_checkpoint, AutoModel
-    )
+        # The mean of the network's hidden states; a new tokenizer is trained on the training texts.
+        texts = chain(*(splits["train"][name] for name in PAIR)) if "train" in splits else ()
+        network, tokenizer = load_model_and_tokenizer(
+            model_args, load_config(model_args), texts, args.seed, args.resume_from_checkpoint, AutoModel
+        )
+
     encoder = make_encoder(network, tokenizer, data_args.max_seq_length, use_cpu=args.use_cpu)
 
     facts = run_facts(network, args.world_size, args.seed)
