@@ -243,17 +243,9 @@ def side_masks(
         ValueError: `mask` has another shape, or values below 0.
     """
     check_mask(mask, tokens.shape[:2])
-    if mask is None:
-        mask = tokens.new_ones(tokens.shape[:2])
-    if token_type_ids is None:
-        token_type_ids = torch.zeros_like(mask)
-    return mask * (token_type_ids != 1), mask * (token_type_ids == 1)
-
-
-def is_instance_or_copy(model: nn.Module, *classes: type[nn.Module]) -> bool:
-    """Return whether a model is of one of these classes, or of a copy of one that `trust_remote_code` loaded."""
-    names = {model_class.__name__ for model_class in classes}
-    return any(base.__name__ in names for base in type(model).__mro__)
+    mask = tokens.new_ones(tokens.shape[:2]) if mask is None else mask
+    types = torch.zeros_like(mask) if token_type_ids is None else token_type_ids
+    return mask * (types != 1), mask * (types == 1)
 
 
 def pair_features(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -549,8 +541,7 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, count: torch.Tenso
             f"labels lie between {known.min()} and {known.max()}, but should be classes from 0 to "
             f"{logits.shape[-1] - 1}, or {IGNORE_INDEX} for none."
         ) from error
-    if count is None:
-        count = (labels != IGNORE_INDEX).sum()
+    count = (labels != IGNORE_INDEX).sum() if count is None else count
     return total / torch.as_tensor(count, device=total.device).clamp(min=1)
 
 
@@ -569,12 +560,10 @@ def classification_loss(labels: torch.Tensor, pooled_logits: torch.Tensor, confi
     # What does not fit must not reach transformers, which stores the problem that it infers in the config.
     is_ambiguous = problem is None and config.num_labels != 1 and labels.dtype == torch.bool
     if is_ambiguous or labels.numel() != pooled_logits.numel():
-        shape = tuple(pooled_logits.shape)
-        wanted = f"floats of the shape {shape}" + (", or class ids (integers)" if problem is None else "")
+        wanted = f"floats of the shape {tuple(pooled_logits.shape)}" + (" or class ids" if problem is None else "")
         raise ValueError(f"labels is {labels.dtype} of the shape {tuple(labels.shape)}, but should be {wanted}.")
-    dtype = torch.promote_types(pooled_logits.dtype, torch.float32)
-    targets = labels.to(pooled_logits.device, dtype).view_as(pooled_logits)
-    return ForSequenceClassificationLoss(targets, pooled_logits.to(dtype), config)
+    logits = pooled_logits.to(torch.promote_types(pooled_logits.dtype, torch.float32))
+    return ForSequenceClassificationLoss(labels.to(logits).view_as(logits), logits, config)
 
 
 def ignore_outside(positions: torch.Tensor, is_real: torch.Tensor, name: str) -> torch.Tensor:
@@ -610,12 +599,7 @@ class WaveTextHead(WavePreTrainedModel):
         self.post_init()
 
     def text_logits(
-        self,
-        input_ids: torch.LongTensor | None,
-        attention_mask: torch.Tensor | None,
-        token_type_ids: torch.LongTensor | None,
-        inputs_embeds: torch.Tensor | None,
-        **kwargs: Any,
+        self, input_ids: Any, attention_mask: Any, token_type_ids: Any, inputs_embeds: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...] | None]:
         """Return the logits of texts, `(B, num_logits)`, and the hidden states if requested."""
         inputs = {"input_ids": input_ids, "token_type_ids": token_type_ids, "inputs_embeds": inputs_embeds, **kwargs}
