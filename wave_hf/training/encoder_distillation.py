@@ -218,7 +218,7 @@ def plant_teacher_tokens(
     """
     tokens = [str(tokenizer.decode([token])).removeprefix("##").strip() for token in range(len(tokenizer))]
     vectors = torch.from_numpy(np.concatenate([teacher.encode(tokens) for teacher in teachers], axis=1)).float()
-    weights = sif_weights(token_frequencies(tokenizer, texts))
+    weights = sif_weights(token_frequencies(tokenizer, texts[:COUNTED_TEXTS]))
     width = network.embed_tokens.embedding_dim
     plant(network, (vectors - vectors.mean(dim=0)) @ components[:, :width] * weights.unsqueeze(1))
 
