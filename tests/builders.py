@@ -1,40 +1,48 @@
-"""What the tests build on: networks and texts that are small, random and always the same."""
+"""Networks and texts for the tests: small, random and the same in every run."""
 
 import csv
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 from transformers.modeling_outputs import ModelOutput, MultipleChoiceModelOutput, QuestionAnsweringModelOutput
 
+import wave_hf
 from wave_hf import (
     WaveConfig,
     WaveForMaskedLM,
     WaveForMultipleChoice,
     WaveForQuestionAnswering,
     WaveForSequenceClassification,
-    WaveForTokenClassification,
+    WaveModel,
     WavePreTrainedModel,
+    modeling_wave,
     train_tokenizer,
+    waves,
 )
+from wave_hf.configuration_wave import MODEL_CLASSES
 
+# The agreement that the network promises for logits that should be equal.
+SAME = {"atol": 1e-5, "rtol": 1e-4}
+
+CHECKPOINTS = sorted(Path(__file__).parent.glob("checkpoints/*"))
 VOCAB_SIZE = 32
-OPERATIONS = ["modulation", "interference"]
-READOUTS = ["cartesian", "real", "magnitude"]
+OPERATIONS = list(waves.WAVE_OPERATIONS)
+READOUTS = list(waves.READOUTS)
+POOLINGS = list(modeling_wave.POOLINGS)
 # Every token of a modulation has the same magnitude; scaled, it is the number of tokens.
 CONSTANT = ("modulation", "magnitude")
-POOLINGS = ["mean", "max", "cls"]
-HEADS = [
-    WaveForSequenceClassification,
-    WaveForMultipleChoice,
-    WaveForTokenClassification,
-    WaveForMaskedLM,
-    WaveForQuestionAnswering,
-]
+# The class of each Auto class, and those of them that are heads.
+AUTO_CLASSES = {
+    getattr(transformers, auto_class): getattr(wave_hf, model_class)
+    for auto_class, model_class in MODEL_CLASSES.items()
+}
+HEADS = [model_class for model_class in AUTO_CLASSES.values() if model_class is not WaveModel]
 
 TEXTS = ["one wave and two waves", "an ocean of waves", "one ocean, two oceans", "wave", "two"]
 LABELS = ["sea", "land", "air"]
@@ -42,10 +50,10 @@ LABELS = ["sea", "land", "air"]
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["the", "surf", "was", "not", "bad", "just", "long", "##er", ",", "."]
 TOKENIZER = BertTokenizer(vocab={token: i for i, token in enumerate(SPECIAL_TOKENS + WORDS)})
-# Makes one token of each word, and adds none.
+# Makes one token of each word and adds no special tokens.
 BARE_TOKENIZER = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"[UNK]": 0}, "[UNK]")))
 
-# Every optional part of the network at once, but for the pairs of tokens, which need ids in place of embeddings.
+# Every optional part of the network at once.
 ALL_PARTS = {
     "embedding_size": 4,
     "num_hidden_layers": 2,
@@ -63,13 +71,13 @@ ALL_PARTS = {
 
 
 def tiny_config(**fields: Any) -> WaveConfig:
-    """Return the paper's single layer, 8 wide and without dropout, but for the fields given."""
+    """Return the config of the paper's single layer, 8 wide and without dropout, with these fields changed."""
     defaults = {"vocab_size": VOCAB_SIZE, "hidden_size": 8, "hidden_dropout_prob": 0.0, "num_labels": 3}
     return WaveConfig(**(defaults | fields))
 
 
 def configs(**fields: st.SearchStrategy) -> st.SearchStrategy[WaveConfig]:
-    """Draw tiny configs of all kinds; `fields` replaces what a field is drawn from."""
+    """Draw tiny configs of all kinds; `fields` replaces the strategies of single fields."""
     kinds = {
         "wave_operation": st.sampled_from(OPERATIONS),
         "readout": st.sampled_from(READOUTS),
@@ -101,7 +109,7 @@ def tiny_model(
 ) -> WavePreTrainedModel:
     """Return a network of the config, or of `tiny_config(**fields)`, in eval mode and with all parameters random.
 
-    A freshly initialised network would hide much: its biases are zero, and its logits hardly differ.
+    A freshly initialised network would hide errors: its biases are zero, and its logits hardly differ.
     """
     torch.manual_seed(0)
     model = model_class(config or tiny_config(**fields))
@@ -112,13 +120,13 @@ def tiny_model(
 
 
 def head_inputs(model: WavePreTrainedModel, **texts: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return texts `(B, T)` as a head takes them: for multiple choice they become the choices of one question."""
+    """Return texts `(B, T)` as inputs of a head: for multiple choice they become the choices of one question."""
     is_choice = isinstance(model, WaveForMultipleChoice)
     return {name: text.unsqueeze(0) if is_choice else text for name, text in texts.items()}
 
 
 def training_inputs(model: WavePreTrainedModel, **texts: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return texts as a head takes them, with labels that fit."""
+    """Return texts as inputs of a head, with valid labels."""
     batch, length = next(iter(texts.values())).shape[:2]
     inputs = head_inputs(model, **texts)
     if isinstance(model, WaveForQuestionAnswering):
@@ -133,15 +141,22 @@ def training_inputs(model: WavePreTrainedModel, **texts: torch.Tensor) -> dict[s
 
 
 def scores(model: WavePreTrainedModel, **texts: torch.Tensor) -> torch.Tensor:
-    """Return what a head says of each text, `(B, C)`, or of each token, `(B, T, C)`."""
+    """Return the logits of each text, `(B, C)`, or of each token, `(B, T, C)`, whatever the head."""
     return output_scores(model(**head_inputs(model, **texts)))
 
 
 def output_scores(output: ModelOutput) -> torch.Tensor:
-    """Return the logits of all heads in the shapes that `scores` has them in."""
+    """Return the logits of an output in the shape that `scores` returns."""
     if isinstance(output, QuestionAnsweringModelOutput):
         return torch.stack((output.start_logits, output.end_logits), dim=-1)
     return output.logits.T if isinstance(output, MultipleChoiceModelOutput) else output.logits
+
+
+def gradients(model: WavePreTrainedModel, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the gradients of the loss with respect to the parameters."""
+    model.zero_grad()
+    model(**inputs).loss.backward()
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
 def save_classifier(

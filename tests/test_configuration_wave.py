@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import transformers
@@ -10,7 +10,8 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig
 
 import wave_hf
-from wave_hf import WaveConfig, WavePreTrainedModel
+from wave_hf import WaveConfig, WavePreTrainedModel, modeling_wave, waves
+from wave_hf.configuration_wave import Pooling, Readout, WaveOperation
 
 # A value other than the default for every field.
 UNUSUAL: dict[str, Any] = {
@@ -136,12 +137,20 @@ def test_saving_keeps_every_field(tmp_path):
         ("id2label", {"first": "sports"}, "'first'"),
     ],
 )
-def test_impossible_value_is_told_with_its_file(load, field, value, message, tmp_path):
+def test_error_about_an_impossible_value_names_the_file(load, field, value, message, tmp_path):
     WaveConfig().save_pretrained(tmp_path)
     file = tmp_path / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
     with pytest.raises(StrictDataclassError, match=f"config.json of {tmp_path}: .*{message}"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("choices", "table"),
+    [(WaveOperation, waves.WAVE_OPERATIONS), (Readout, waves.READOUTS), (Pooling, modeling_wave.POOLINGS)],
+)
+def test_choices_are_the_names_of_a_table(choices, table):
+    assert set(get_args(choices)) == table.keys()
 
 
 def test_auto_map_leads_to_every_class():
@@ -197,5 +206,5 @@ class TestFolding:
 @pytest.mark.parametrize("operation", ["modulation", ["interference", "modulation"]])
 def test_scaled_modulation_whose_magnitude_is_read_is_refused(operation):
     layers = 1 if isinstance(operation, str) else 2
-    with pytest.raises(StrictDataclassError, match="scale_waves is True, but should be False where readout='magni"):
+    with pytest.raises(StrictDataclassError, match="scale_waves is True, but should be False if readout='magnitude'"):
         WaveConfig(scale_waves=True, readout="magnitude", wave_operation=operation, num_hidden_layers=layers)

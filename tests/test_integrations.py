@@ -1,4 +1,4 @@
-"""Tests with the libraries around transformers that a Wave Network is to work with, unchanged."""
+"""Tests with libraries around transformers, PEFT and sentence-transformers."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from wave_hf import (
 )
 
 TEXTS = ["one wave and two waves", "an ocean of waves", "one ocean"]
-HEAD_MODULES = ["classifier", "qa_outputs"]  # peft trains them whole
+HEAD_MODULES = ["classifier", "qa_outputs"]  # peft trains all of their weights
 PEFT_TASKS = {
     "SEQ_CLS": WaveForSequenceClassification,
     "TOKEN_CLS": WaveForTokenClassification,

@@ -1,4 +1,4 @@
-"""Tests of what `import wave_hf` gives to transformers, and a saved folder to those who do not have the package."""
+"""Tests that transformers finds the classes: after `import wave_hf`, or with the code in a saved folder."""
 
 import importlib
 import json
@@ -9,23 +9,27 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
-from builders import ALL_PARTS, HEADS, LABELS, TEXTS, head_inputs, save_classifier, tiny_config, tiny_model
+from builders import (
+    ALL_PARTS,
+    AUTO_CLASSES,
+    CHECKPOINTS,
+    LABELS,
+    SAME,
+    TEXTS,
+    head_inputs,
+    save_classifier,
+    tiny_config,
+    tiny_model,
+)
 from torch.testing import assert_close
 from transformers import AutoConfig, AutoModel, pipeline
 
 import wave_hf
 from wave_hf import WaveConfig, WaveForMaskedLM, WaveForSequenceClassification, WaveForTokenClassification, WaveModel
 
-AUTO_CLASSES = {
-    WaveModel: AutoModel,
-    **{head: getattr(transformers, head.__name__.replace("Wave", "AutoModel", 1)) for head in HEADS},
-}
-MODEL_CLASSES = [(auto_class, model_class) for model_class, auto_class in AUTO_CLASSES.items()]
-CODE = ["configuration_wave.py", "modeling_wave.py"]
+CODE = ["configuration_wave.py", "modeling_wave.py", "streaming.py", "waves.py"]
 
-# Somebody who has transformers but not this package loads a folder, trains for a step, saves to another folder, and
-# tells what came of it.
+# Without this package, load a folder, train for a step, save to another folder, and print the results.
 STRANGER = """
 import json, sys
 sys.modules["wave_hf"] = None  # from here on, importing it fails
@@ -52,7 +56,7 @@ print()  # transformers asked for trust on the line before
 print(json.dumps(seen))
 """
 
-# Another one loads every head from a folder of its own.
+# Without this package, load every head from a folder of its own, and print the outputs.
 STRANGER_TO_THE_HEADS = """
 import json, sys
 sys.modules["wave_hf"] = None
@@ -69,7 +73,21 @@ print(json.dumps(seen))
 """
 
 
-@pytest.mark.parametrize(("auto_class", "model_class"), MODEL_CLASSES)
+# Without this package, load a checkpoint of an older version with its own code, and print the logits.
+STRANGER_TO_OLD_CODE = """
+import json, sys
+sys.modules["wave_hf"] = None
+import torch
+from transformers import AutoModelForSequenceClassification
+
+model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1], trust_remote_code=True)
+inputs = json.load(open(sys.argv[1] + "/logits.json"))["inputs"]
+print()
+print(json.dumps(model(**{name: torch.tensor(rows) for name, rows in inputs.items()}).logits.tolist()))
+"""
+
+
+@pytest.mark.parametrize(("auto_class", "model_class"), AUTO_CLASSES.items())
 class TestAutoClasses:
     def test_build_from_a_config(self, auto_class, model_class):
         assert type(auto_class.from_config(tiny_config())) is model_class
@@ -86,19 +104,19 @@ def test_importing_again_does_no_harm():
     assert type(AutoModel.from_config(tiny_config())) is WaveModel
 
 
-@pytest.mark.parametrize("model_class", [model_class for _, model_class in MODEL_CLASSES])
-def test_saving_brings_the_code_and_its_map(model_class, tmp_path):
+@pytest.mark.parametrize("model_class", AUTO_CLASSES.values())
+def test_saving_copies_the_code_and_writes_the_auto_map(model_class, tmp_path):
     model_class(tiny_config()).save_pretrained(tmp_path)
     package = Path(wave_hf.__file__).parent
     assert sorted(path.name for path in tmp_path.glob("*.py")) == CODE
     assert all((tmp_path / file).read_text() == (package / file).read_text() for file in CODE)
     auto_map = json.loads((tmp_path / "config.json").read_text())["auto_map"]
-    assert auto_map.keys() == {"AutoConfig", *(auto_class.__name__ for auto_class, _ in MODEL_CLASSES)}
+    assert auto_map.keys() == {"AutoConfig", *(auto_class.__name__ for auto_class in AUTO_CLASSES)}
 
 
 @pytest.fixture
 def visit(tmp_path):
-    """Return a function that runs a stranger's script in a process of its own, and returns what it saw."""
+    """Return a function that runs a script in a process of its own, and returns the JSON that it prints."""
 
     def run(script, *folders):
         home = {"HF_HOME": str(tmp_path / "home"), "HF_MODULES_CACHE": str(tmp_path / "modules")}
@@ -117,7 +135,7 @@ def visit(tmp_path):
 
 
 @pytest.mark.slow
-def test_saved_folder_is_all_that_a_stranger_needs(visit, tmp_path):
+def test_saved_folder_loads_without_the_package(visit, tmp_path):
     model, input_ids = tiny_model(**ALL_PARTS), torch.arange(12).view(2, 6)
     model.save_pretrained(tmp_path / "first")
     seen = visit(STRANGER, tmp_path / "first", tmp_path / "second")
@@ -133,10 +151,12 @@ def test_saved_folder_is_all_that_a_stranger_needs(visit, tmp_path):
 
 
 @pytest.mark.slow
-def test_saved_folder_of_any_head_is_all_that_a_stranger_needs(visit, tmp_path):
+def test_saved_folder_of_any_head_loads_without_the_package(visit, tmp_path):
     expected = {}
-    for head in HEADS:
-        model, name = tiny_model(**ALL_PARTS, model_class=head), AUTO_CLASSES[head].__name__
+    for auto_class, head in AUTO_CLASSES.items():
+        if head is WaveModel:
+            continue
+        model, name = tiny_model(**ALL_PARTS, model_class=head), auto_class.__name__
         inputs = head_inputs(model, input_ids=torch.arange(12).view(2, 6))
         model.save_pretrained(tmp_path / "heads" / name)
         rows = {key: value.tolist() for key, value in inputs.items()}
@@ -144,6 +164,13 @@ def test_saved_folder_of_any_head_is_all_that_a_stranger_needs(visit, tmp_path):
         expected[name] = model(**inputs)[0].detach()
     seen = visit(STRANGER_TO_THE_HEADS, tmp_path / "heads")
     assert_close({name: torch.tensor(seen[name]) for name in expected}, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", CHECKPOINTS, ids=lambda folder: folder.name)
+def test_code_of_an_older_version_still_runs(visit, folder):
+    expected = json.loads((folder / "logits.json").read_text())["logits"]
+    assert_close(torch.tensor(visit(STRANGER_TO_OLD_CODE, folder)), torch.tensor(expected), **SAME)
 
 
 def test_pipeline_classifies_texts(tmp_path):

@@ -31,6 +31,7 @@ TIMEOUT = 10  # seconds that a process waits for the others
 LABELS = torch.tensor([1, 0])
 KINDS = {
     "local_kernel_size": st.sampled_from([None, 1, 3, 5]),
+    "variant_kernel_size": st.sampled_from([None, 1, 3, 5]),
     "local_kernel_groups": st.sampled_from([None, 1, 2]),
     "max_position_embeddings": st.sampled_from([None, 64]),
 }
@@ -77,7 +78,7 @@ def check_random_cases() -> None:
 
 
 def check_training() -> None:
-    """Dropped tokens and layers that are checkpointed: all processes stay alike, and gradients finite."""
+    """Token dropout and gradient checkpointing work: all gradients are finite."""
     model = tiny_model(**ALL_PARTS, token_dropout_prob=0.3, hidden_dropout_prob=0.1).train()
     model.gradient_checkpointing_enable()
     with sequence_parallel(model):
@@ -102,7 +103,7 @@ def check_data_parallel() -> None:
 
 
 def check_refusals() -> None:
-    """Processes with different texts are told so, and the context leaves the model as it was."""
+    """Different texts in the processes raise an error, and the context leaves the model as it was."""
     model, rank = tiny_model(), distributed.get_rank()
     for ids in (random_ids(1, 8, seed=rank), random_ids(1, 8 + rank)):
         with sequence_parallel(model), pytest.raises(ValueError, match="should all have the same whole batch"):
@@ -127,7 +128,7 @@ def check_all() -> None:
 
 
 def lose_a_process(how: str) -> None:
-    """Run until the other process dies or stays away."""
+    """Run until the other process dies or hangs."""
     model = tiny_model()
     with sequence_parallel(model):
         for step in range(3):
@@ -176,7 +177,7 @@ def test_composes_with_data_parallelism(start):
 
 
 @pytest.mark.slow
-def test_example_runs_as_told(tmp_path):
+def test_example_of_the_page_runs(tmp_path):
     code = marked_block(DOCS / "long_texts.md", "torchrun")
     (tmp_path / "train_long.py").write_text(code, encoding="utf-8")
     # the address: a machine's own name need not be one that can be reached

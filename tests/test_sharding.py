@@ -1,4 +1,4 @@
-"""Tests of a network that two processes hold in parts (FSDP2)."""
+"""Tests of a network that is sharded over two processes (FSDP2)."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def train_sharded(folder: Path) -> None:
-    """Train on this process and another one, each with a half of the batch, and save what came of it."""
+    """Train on this process and another one, each with half of the batch, and save the results."""
     distributed.init_process_group("gloo")
     rank, mesh = distributed.get_rank(), init_device_mesh("cpu", (2,))
     model = make_model()

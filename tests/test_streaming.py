@@ -1,4 +1,4 @@
-"""Tests of texts that are read window by window: nothing tells that from one forward pass but the memory it takes."""
+"""Tests of texts that are read window by window: the results are those of one forward pass, in constant memory."""
 
 import subprocess
 import sys
@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from wave_hf import WaveForSequenceClassification, WaveLayer, token2wave, train_tokenizer
+from wave_hf import WaveForSequenceClassification, WaveLayer, WaveModel, token2wave, train_tokenizer
 
 TEXT = "Tokens of a text\nare waves;\t\twaves meet, naïve  ones too.\r\n\n Their sum is 東京 all they share: no-thing!"
 LONG = {
     "local_kernel_size": st.sampled_from([None, 1, 3, 5]),
+    "variant_kernel_size": st.sampled_from([None, 1, 3, 5]),
     "local_kernel_groups": st.sampled_from([None, 1, 2]),
     "max_position_embeddings": st.sampled_from([None, 64]),
     "num_hidden_layers": st.sampled_from([1, 2, 4]),
@@ -98,6 +99,25 @@ class TestLogits:
         assert model.training
         assert model.wave.training
         assert not model.wave.layers.training
+
+
+class TestEncoding:
+    @given(config=configs(**LONG), length=st.integers(1, 64), window_size=st.integers(1, 70))
+    def test_is_the_pooler_output_of_one_forward_pass(self, config, length, window_size):
+        model, ids = tiny_model(config, WaveModel).double(), random_ids(1, length, seed=length)
+        expected = model(input_ids=ids).pooler_output
+        pooled = model.encode_stream([ids], window_size=window_size)
+        assert_close(pooled, expected, atol=1e-6 * expected.abs().max().item(), rtol=1e-6)
+
+    def test_of_text_adds_the_special_tokens(self, reader, tokenizer):
+        expected = reader.wave(**tokenizer(TEXT, return_tensors="pt")).pooler_output
+        assert_close(reader.wave.encode_stream([TEXT], tokenizer, window_size=8), expected, atol=1e-5, rtol=1e-4)
+
+    def test_can_be_differentiated(self, reader):
+        model, ids = reader.wave, random_ids(1, 20)
+        expected = gradients(model, model(ids).pooler_output.square().sum())
+        streamed = gradients(model, model.encode_stream([ids], window_size=6).square().sum())
+        assert_close(streamed, expected, atol=1e-4, rtol=1e-4)
 
 
 class TestTraining:

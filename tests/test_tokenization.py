@@ -108,13 +108,13 @@ def test_frequent_characters_are_kept_when_there_is_no_room_for_all():
 
 @pytest.mark.parametrize("texts", [[], ["", " \n\t"]])
 def test_no_text_is_refused(texts):
-    with pytest.raises(ValueError, match="`texts` holds no text"):
+    with pytest.raises(ValueError, match="texts holds no text"):
         train_tokenizer(texts)
 
 
 @pytest.mark.parametrize("vocab_size", [-1, 0, 5, 6])
 def test_vocabulary_without_room_for_a_character_is_refused(vocab_size):
-    with pytest.raises(ValueError, match=f"`vocab_size` is {vocab_size}, but must be at least 7"):
+    with pytest.raises(ValueError, match=f"vocab_size is {vocab_size}, but should be at least 7"):
         train_tokenizer(TEXTS, vocab_size=vocab_size)
 
 

@@ -11,10 +11,9 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from builders import ALL_PARTS, HEADS, random_ids, tiny_config
-from transformers.models.auto import modeling_auto as auto
+from builders import ALL_PARTS, AUTO_CLASSES, random_ids, tiny_config
 
-from wave_hf import WaveConfig, WaveModel
+from wave_hf import WaveConfig
 
 if not os.environ.get("TRANSFORMERS_TESTS"):
     pytest.skip("TRANSFORMERS_TESTS does not name a checkout of transformers", allow_module_level=True)
@@ -25,7 +24,7 @@ from tests.test_modeling_common import ModelTesterMixin
 
 
 class WaveModelTester:
-    """Tells the suite what to test: a network with every part, on texts padded on the right."""
+    """What the suite tests: a network with every part, on texts padded on the right."""
 
     batch_size, seq_length = 5, 7
     hidden_size = 8
@@ -43,15 +42,8 @@ class WaveModelTester:
         return self.get_config(), {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
-# From these tables the suite knows which class takes labels.
-@patch.dict(auto.MODEL_MAPPING_NAMES, wave_network="WaveModel")
-@patch.dict(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES, wave_network="WaveForMaskedLM")
-@patch.dict(auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES, wave_network="WaveForMultipleChoice")
-@patch.dict(auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES, wave_network="WaveForQuestionAnswering")
-@patch.dict(auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES, wave_network="WaveForSequenceClassification")
-@patch.dict(auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES, wave_network="WaveForTokenClassification")
 class WaveModelTest(ModelTesterMixin, unittest.TestCase):
-    all_model_classes = (WaveModel, *HEADS)
+    all_model_classes = tuple(AUTO_CLASSES.values())
     has_attentions = False
 
     def setUp(self):
@@ -60,3 +52,9 @@ class WaveModelTest(ModelTesterMixin, unittest.TestCase):
     def test_config(self):
         properties = ["hidden_size", "num_hidden_layers"]
         ConfigTester(self, config_class=WaveConfig, common_properties=properties, hidden_size=16).run_common_tests()
+
+
+# From these tables the suite knows which class takes labels.
+for auto_class, model_class in AUTO_CLASSES.items():
+    names = auto_class._model_mapping._model_mapping
+    WaveModelTest = patch.dict(names, wave_network=model_class.__name__)(WaveModelTest)

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from torch.testing import assert_close
 
 import wave_hf
-from wave_hf import global_magnitude, readout, reference, token2wave
+from wave_hf import global_magnitude, readout, reference, token2wave, waves
 
 LITERAL_READOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "cartesian": lambda wave: torch.cat((wave.real, wave.imag), dim=-1),
@@ -144,6 +144,31 @@ class TestPrecision:
             assert torch.equal(scaled, scale * part)
 
 
+class TestScaling:
+    @given(texts=tensors(min_tokens=1, elements=comparable), data=st.data())
+    def test_root_mean_square_of_each_dimension_becomes_1(self, texts, data):
+        mask = data.draw(arrays(bool, texts.shape[:2]).map(torch.from_numpy))
+        mask[:, -1] = True
+        scaled, _ = waves.scale_by_rms(waves.mask_tokens(texts, mask), mask)
+        mean_squares = scaled.square().sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        assert_close(mean_squares, torch.ones_like(mean_squares))
+
+    @given(texts=tensors(min_tokens=2, elements=comparable))
+    def test_part_of_a_text_is_scaled_like_the_whole(self, texts):
+        total = texts.square().sum(dim=1, keepdim=True)
+        scaled, energy = waves.scale_by_rms(texts[:, :1], None, texts.shape[1], total)
+        whole, _ = waves.scale_by_rms(texts)
+        assert_close(scaled, whole[:, :1])
+        assert_close(energy, whole.square().sum(dim=1, keepdim=True))
+
+    def test_dimension_of_zeros_stays_zero_and_has_finite_gradients(self):
+        texts = torch.tensor([[[0.0, 1.0], [0.0, 2.0]]], requires_grad=True)
+        scaled, _ = waves.scale_by_rms(texts)
+        scaled.sum().backward()
+        assert scaled[0, :, 0].tolist() == [0, 0]
+        assert texts.grad.isfinite().all()
+
+
 class TestSingularities:
     @given(texts=tensors(min_tokens=1, elements=of_any_size | st.just(0.0), dtype=np.float64))
     def test_no_text_gives_a_wave_or_gradient_that_is_not_finite(self, texts):
@@ -167,5 +192,5 @@ class TestSingularities:
 
 
 def test_unknown_readout_is_refused():
-    with pytest.raises(ValueError, match="'cartesian', 'real' or 'magnitude'"):
+    with pytest.raises(ValueError, match="form is 'polar', but should be one of cartesian, real, magnitude"):
         readout((torch.ones(1, 1, 1), torch.ones(1, 1, 1)), "polar")

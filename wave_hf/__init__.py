@@ -3,64 +3,22 @@
 Zhang & Sheng, "Wave Network", arXiv:2411.02674, and "Token2Wave", arXiv:2411.06989.
 """
 
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForMaskedLM,
-    AutoModelForMultipleChoice,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-)
+import transformers
 
-from .configuration_wave import WaveConfig
-from .modeling_wave import (
-    WaveForMaskedLM,
-    WaveForMultipleChoice,
-    WaveForQuestionAnswering,
-    WaveForSequenceClassification,
-    WaveForTokenClassification,
-    WaveLayer,
-    WaveModel,
-    WavePreTrainedModel,
-    global_magnitude,
-    readout,
-    token2wave,
-    wave_interference,
-    wave_modulation,
-)
+from . import modeling_wave
+from .configuration_wave import MODEL_CLASSES, WaveConfig
+from .modeling_wave import *
 from .tokenization import train_tokenizer
 
 __version__ = "0.1.0"
 
-AutoConfig.register(WaveConfig.model_type, WaveConfig, exist_ok=True)
+transformers.AutoConfig.register(WaveConfig.model_type, WaveConfig, exist_ok=True)
 WaveConfig.register_for_auto_class()
-for auto_class, model_class in {
-    AutoModel: WaveModel,
-    AutoModelForMaskedLM: WaveForMaskedLM,
-    AutoModelForMultipleChoice: WaveForMultipleChoice,
-    AutoModelForQuestionAnswering: WaveForQuestionAnswering,
-    AutoModelForSequenceClassification: WaveForSequenceClassification,
-    AutoModelForTokenClassification: WaveForTokenClassification,
-}.items():
-    auto_class.register(WaveConfig, model_class, exist_ok=True)
-    # Every save_pretrained then carries the code, so that the saved folder needs only transformers.
-    model_class.register_for_auto_class(auto_class.__name__)
+for auto_name, model_name in MODEL_CLASSES.items():
+    model_class = getattr(modeling_wave, model_name)
+    getattr(transformers, auto_name).register(WaveConfig, model_class, exist_ok=True)
+    # Every save_pretrained then copies the code, so that the saved folder loads without this package.
+    model_class.register_for_auto_class(auto_name)
 
-__all__ = [
-    "WaveConfig",
-    "WaveForMaskedLM",
-    "WaveForMultipleChoice",
-    "WaveForQuestionAnswering",
-    "WaveForSequenceClassification",
-    "WaveForTokenClassification",
-    "WaveLayer",
-    "WaveModel",
-    "WavePreTrainedModel",
-    "global_magnitude",
-    "readout",
-    "token2wave",
-    "train_tokenizer",
-    "wave_interference",
-    "wave_modulation",
-]
+__all__ = ["WaveConfig", "train_tokenizer"]
+__all__ += modeling_wave.__all__

@@ -10,18 +10,25 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
-WaveOperation = Literal["modulation", "interference"]
-
-# Written into every saved config, so that a folder or Hub repository loads with nothing but transformers.
-AUTO_MAP = {
-    "AutoConfig": "configuration_wave.WaveConfig",
-    "AutoModel": "modeling_wave.WaveModel",
-    "AutoModelForMaskedLM": "modeling_wave.WaveForMaskedLM",
-    "AutoModelForMultipleChoice": "modeling_wave.WaveForMultipleChoice",
-    "AutoModelForQuestionAnswering": "modeling_wave.WaveForQuestionAnswering",
-    "AutoModelForSequenceClassification": "modeling_wave.WaveForSequenceClassification",
-    "AutoModelForTokenClassification": "modeling_wave.WaveForTokenClassification",
+# The model, its heads, and the Auto class that loads each.
+MODEL_CLASSES = {
+    "AutoModel": "WaveModel",
+    "AutoModelForMaskedLM": "WaveForMaskedLM",
+    "AutoModelForMultipleChoice": "WaveForMultipleChoice",
+    "AutoModelForQuestionAnswering": "WaveForQuestionAnswering",
+    "AutoModelForSequenceClassification": "WaveForSequenceClassification",
+    "AutoModelForTokenClassification": "WaveForTokenClassification",
 }
+
+# Written into every saved config, so that with only transformers installed, trust_remote_code=True loads the model.
+AUTO_MAP = {"AutoConfig": "configuration_wave.WaveConfig"} | {
+    auto_class: f"modeling_wave.{model_class}" for auto_class, model_class in MODEL_CLASSES.items()
+}
+
+# The names in WAVE_OPERATIONS and READOUTS of waves.py, and in POOLINGS of modeling_wave.py.
+WaveOperation = Literal["modulation", "interference"]
+Readout = Literal["cartesian", "real", "magnitude"]
+Pooling = Literal["mean", "cls", "max"]
 
 # The settings of a network that folds; see `WaveConfig.folding_obstacle`.
 FOLDING_SETTINGS = {
@@ -40,58 +47,58 @@ class WaveConfig(PreTrainedConfig):
     """The shape of a Wave Network; the defaults are the single layer of the paper (arXiv:2411.02674).
 
     Args:
-        vocab_size: Rows of the token table.
+        vocab_size: Number of rows of the token table.
         hidden_size: Width of the tokens, of both variants and of `last_hidden_state`.
-        embedding_size: Width of the token table. When set, the table is factorised: a linear map leads from
-            `embedding_size` to `hidden_size`. `None` means `hidden_size`, without that map.
+        embedding_size: Width of the token table. If set, the table is factorised: a linear map leads from
+            `embedding_size` to `hidden_size`. `None` means `hidden_size` and no such map.
         num_hidden_layers: Number of wave layers.
         wave_operation: How the waves of the two variants are combined: `"modulation"` multiplies them,
-            `"interference"` adds them. A list gives every layer its own.
+            `"interference"` adds them. A list sets the operation of each layer.
         readout: How a combined wave becomes real again. `"cartesian"` maps the concatenated real and imaginary parts
-            back to `hidden_size`; `"real"` and `"magnitude"` keep that one part and need no parameters. Two pairs
-            are legal but poor: the magnitude of a modulation is the same for all tokens of a text, and the real part
-            of an interference is linear in the tokens.
-        intermediate_size: Width of the feed-forward block that follows the waves. `None` means no such block.
-        local_kernel_size: Odd width of a convolution that mixes neighbours into each token before the waves. Without
-            it the network does not see word order. `None` means no convolution.
-        local_kernel_groups: Groups of dimensions which that convolution mixes, a divisor of `hidden_size`. 1 mixes
-            all of them; `None` mixes none, as each dimension is a group (depthwise).
-        variant_kernel_size: Odd width of a depthwise convolution that mixes neighbours into each of the two variants
-            of a token. It gives the network word order as `local_kernel_size` does, and it folds (see
+            back to `hidden_size`; `"real"` and `"magnitude"` keep only that part and need no parameters. Two
+            combinations are allowed but poor: the magnitude of a modulation is the same for all tokens of a text, and
+            the real part of an interference is linear in the tokens.
+        intermediate_size: Width of the feed-forward block after the waves. `None` means no such block.
+        local_kernel_size: Odd width of a convolution that adds neighbours to each token before the variants. `None`
+            means no convolution; without one, and without positions, the network does not see word order.
+        local_kernel_groups: Groups of that convolution, a divisor of `hidden_size`: 1 mixes all dimensions, `None`
+            mixes none (depthwise).
+        variant_kernel_size: Odd width of a depthwise convolution that adds neighbours to the two variants of each
+            token. Like `local_kernel_size` it gives the network word order, and it does not prevent folding (see
             `folding_obstacle`). `None` means no convolution.
-        scale_waves: Whether each dimension of a variant is divided by its root mean square over the text,
-            G / sqrt(n) for n tokens. All waves then have the magnitude sqrt(n), whatever the scale of the variants;
-            half precision rounds away much of what tells the tokens apart, so train in float32.
-        update_norm: Whether the output of each wave operation is layer-normalised before it is added to the residual
-            or returned.
-        residual: Whether the input of each block is added to its output.
-        final_norm: What the final layer normalisation is applied to: each token before the pooling (`"tokens"`), or
-            once to the pooled vector (`"pooled"`), where the lengths of the tokens still weigh them in a mean. With
-            `"pooled"`, `last_hidden_state` is not normalised; the heads that label tokens normalise it themselves.
-        pooling: What the heads for whole texts (classification, multiple choice) read: the `"mean"` or the `"max"`
-            over the tokens, or the first token (`"cls"`).
-        pair_encoding: How these heads read a pair of texts. `"joint"`: as one text. `"separate"`: each side by itself
-            (token type 1 is the second side), with a global magnitude of its own, and then how they compare; best
-            where it matters how alike they are.
-        hidden_dropout_prob: Dropout of the embeddings and of each block's output.
-        token_dropout_prob: Probability with which training removes a token (never the first) from its text. Heads
-            that label tokens must then label it from the others.
+        scale_waves: Whether each dimension of a variant is divided by its root mean square over the text, which is
+            G / sqrt(n) for n tokens. All waves then have the magnitude sqrt(n), whatever the scale of the variants.
+            Half precision cannot resolve how tokens differ in waves of one magnitude: train in float32.
+        update_norm: Whether the result of each wave operation is layer-normalised before it is used as the update.
+        residual: Whether each block adds its update to its input, or replaces the input by it.
+        final_norm: Where the final layer normalisation is applied: to each token before the pooling (`"tokens"`), or
+            once to the pooled vector (`"pooled"`), so that longer token vectors weigh more in the mean. With
+            `"pooled"`, `last_hidden_state` is not normalised; heads that label tokens normalise it themselves.
+        pooling: What heads for whole texts (classification, multiple choice) read: the `"mean"` or the `"max"` over
+            the tokens, or the first token (`"cls"`).
+        pair_encoding: How these heads read a pair of texts: `"joint"` as one text; `"separate"` each side by itself
+            (token type 1 is the second side) with a global magnitude of its own, followed by a comparison of the two,
+            which is best for tasks about similarity.
+        hidden_dropout_prob: Dropout of the embeddings and of each block's update.
+        token_dropout_prob: Probability with which training removes a token, but never the first, from its text. Heads
+            that label tokens must predict removed tokens from their context.
         classifier_dropout: Dropout before the classifier. `None` means `hidden_dropout_prob`.
-        max_position_embeddings: Rows of a learned position table. `None` means no table and no limit on the length.
-        type_vocab_size: Rows of the token type table. 0 means no table; token types are then ignored.
-        layer_norm_eps: Epsilon of the layer normalisations. The slope of each at a token of zeros is
-            1 / sqrt(layer_norm_eps), and float16 must hold the product over the layers: set 1e-3 to train with
-            `update_norm` in float16.
+        max_position_embeddings: Number of rows of a learned position table. `None` means no table and no limit on the
+            length.
+        type_vocab_size: Number of rows of the token type table. 0 means no table; token types are then ignored.
+        layer_norm_eps: Epsilon of the layer normalisations. The gradient of each at a token of zeros is multiplied by
+            1 / sqrt(layer_norm_eps), and float16 must be able to hold the product over the layers: set 1e-3 to train
+            in float16 with `update_norm`.
         initializer_range: Standard deviation of the initial weights.
         pad_token_id: Token whose embedding starts at zero, and stays there unless a language modelling head shares
-            the token table. Padding is told by the attention mask alone.
+            the token table. Padding is known from the attention mask alone.
         tie_word_embeddings: Whether a language modelling head shares the token table.
-        sparse_prediction: Whether the heads that label tokens compute, in training, the logits of those alone that
-            have a label: with a large vocabulary, and labels for few tokens, most of the time goes into the others.
-            `torch.compile` then needs more than one graph.
+        sparse_prediction: Whether heads that label tokens compute only the logits of labelled tokens in training,
+            which saves most of the time where the vocabulary is large and labels are few. `torch.compile` then needs
+            more than one graph.
 
     Raises:
-        StrictDataclassError: A value has the wrong type or is impossible; the message names the field and, when the
+        StrictDataclassError: A value has the wrong type or is impossible. The message names the field and, if the
             config was loaded, the file.
     """
 
@@ -102,7 +109,7 @@ class WaveConfig(PreTrainedConfig):
     embedding_size: int | None = None
     num_hidden_layers: int = 1
     wave_operation: WaveOperation | list[WaveOperation] = "modulation"
-    readout: Literal["cartesian", "real", "magnitude"] = "cartesian"
+    readout: Readout = "cartesian"
     intermediate_size: int | None = None
     local_kernel_size: int | None = None
     local_kernel_groups: int | None = None
@@ -111,7 +118,7 @@ class WaveConfig(PreTrainedConfig):
     update_norm: bool = False
     residual: bool = False
     final_norm: Literal["tokens", "pooled"] = "tokens"
-    pooling: Literal["mean", "cls", "max"] = "mean"
+    pooling: Pooling = "mean"
     pair_encoding: Literal["joint", "separate"] = "joint"
     hidden_dropout_prob: float | int = 0.1
     token_dropout_prob: float | int = 0.0
@@ -130,14 +137,14 @@ class WaveConfig(PreTrainedConfig):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """Load a config as transformers does."""
-        with _naming_the_file(pretrained_model_name_or_path):
+        """Load a config as transformers does; an impossible value raises an error that names the file."""
+        with _name_the_file(pretrained_model_name_or_path):
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Build a config from its fields as transformers does; `AutoConfig` loads with this alone."""
-        with _naming_the_file(kwargs.get("name_or_path")):
+        """Build a config from a dict as transformers does; `AutoConfig` calls this instead of `from_pretrained`."""
+        with _name_the_file(kwargs.get("name_or_path")):
             return super().from_dict(config_dict, **kwargs)
 
     def layer_operation(self, layer_idx: int) -> str:
@@ -146,15 +153,15 @@ class WaveConfig(PreTrainedConfig):
 
     @property
     def folds(self) -> bool:
-        """Whether everything per token is a table look-up and sums over the text, with no matrix product left."""
+        """Whether the network can run without a matrix product per token; see `folding_obstacle`."""
         return self.folding_obstacle is None
 
     @property
     def folding_obstacle(self) -> str | None:
-        """The first setting that prevents folding, in one sentence; `None` if the network folds.
+        """One sentence about a setting that prevents folding, or `None` if the network folds.
 
-        In a network that folds, the linear map to the two variants is applied to the token table once and for all, and
-        all that follows the waves is linear up to the pooling, so that it is applied once to each text.
+        To fold a network is to apply the linear map to the variants to the token table, once and for all, and the
+        linear map after the waves to the pooled waves, once for each text. A token then costs a table look-up.
         """
         for name, wanted in FOLDING_SETTINGS.items():
             value = getattr(self, name)
@@ -172,7 +179,7 @@ class WaveConfig(PreTrainedConfig):
         _require(self.type_vocab_size >= 0, "type_vocab_size", self.type_vocab_size, "0 (no table) or more")
 
     def validate_wave_operation(self) -> None:
-        """Raise ValueError if a list of wave operations does not hold one for each layer."""
+        """Raise ValueError if a list of wave operations has not one for each layer."""
         fits = isinstance(self.wave_operation, str) or len(self.wave_operation) == self.num_hidden_layers
         wanted = f"one operation, or a list of num_hidden_layers={self.num_hidden_layers}"
         _require(fits, "wave_operation", self.wave_operation, wanted)
@@ -184,15 +191,15 @@ class WaveConfig(PreTrainedConfig):
             _require(size is None or (size >= 1 and size % 2 == 1), name, size, "None or an odd number")
 
     def validate_local_kernel_groups(self) -> None:
-        """Raise ValueError if the kernel's groups cannot be of one size."""
+        """Raise ValueError if the dimensions cannot be divided into that number of groups."""
         groups, width = self.local_kernel_groups, self.hidden_size
         fits = groups is None or (groups >= 1 and width % groups == 0)
         _require(fits, "local_kernel_groups", groups, f"None or a divisor of hidden_size={width}")
 
     def validate_scale_waves(self) -> None:
-        """Raise ValueError if all tokens of all texts of one length would get the same features."""
+        """Raise ValueError if the features of a text would depend on its length alone."""
         is_constant = self.readout == "magnitude" and "modulation" in self.wave_operation
-        wanted = "False where readout='magnitude' reads a modulation: scaled, its magnitude is the number of tokens"
+        wanted = "False if readout='magnitude' reads a modulation, whose scaled magnitude is the number of tokens"
         _require(not (self.scale_waves and is_constant), "scale_waves", self.scale_waves, wanted)
 
     def validate_probabilities(self) -> None:
@@ -214,8 +221,8 @@ class WaveConfig(PreTrainedConfig):
 
 
 @contextmanager
-def _naming_the_file(folder_or_repository: str | os.PathLike | None) -> Iterator[None]:
-    """Let the error of an impossible value name the file, if there is one."""
+def _name_the_file(folder_or_repository: str | os.PathLike | None) -> Iterator[None]:
+    """Add the file, if there is one, to the message of an error about an impossible value."""
     try:
         yield
     except (StrictDataclassError, ValueError) as error:

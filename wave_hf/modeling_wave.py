@@ -1,31 +1,20 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""The Wave Network, top to bottom: the mathematics of waves, the layer, the model and its heads.
+"""The Wave Network, top to bottom: the layer, the model, its losses and its heads.
 
-Zhang & Sheng, "Wave Network: An Ultra-Small Language Model", arXiv:2411.02674, and "Token2Wave", arXiv:2411.06989.
+Zhang & Sheng, "Wave Network: An Ultra-Small Language Model", arXiv:2411.02674, and "Token2Wave", arXiv:2411.06989. The
+equations are in waves.py; this file builds the network on them. There is no attention: time and memory are linear in
+the number of tokens.
 
-A text is a tensor of tokens `(B, T, H)`. Each token becomes a complex wave with one phase of its own and a magnitude
-that all tokens of the text share; two variants of every token are combined by adding (interference) or multiplying
-(modulation) their waves. There is no attention: the tokens of a text meet only in the sum that makes the global
-magnitude, so time and memory are linear in T. A wave is held as a pair `(real, imag)` of real tensors.
-
-This file and the configuration beside it are all that a saved model needs; `save_pretrained` copies both.
+`save_pretrained` copies this file and its neighbours configuration_wave.py, waves.py and streaming.py, which are all
+that a saved model needs to load.
 """
 
-import os
-import re
-import tempfile
-import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from itertools import chain
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.loss.loss_utils import ForSequenceClassificationLoss
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -39,316 +28,31 @@ from transformers.modeling_outputs import (
     TokenClassifierOutput,
 )
 from transformers.processing_utils import Unpack
-from transformers.utils import CONFIG_NAME, TransformersKwargs, cached_file, can_return_tuple, logging
+from transformers.utils import TransformersKwargs, can_return_tuple, logging
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_wave import WaveConfig
+from .streaming import Document, WindowedForward, tokenize_document
+from .waves import (
+    WAVE_OPERATIONS,
+    Wave,
+    global_magnitude,
+    mask_tokens,
+    readout,
+    scale_by_rms,
+    token2wave,
+    wave_interference,
+    wave_modulation,
+)
 
 logger = logging.get_logger(__name__)
 
-Wave = tuple[torch.Tensor, torch.Tensor]
-
-# Tells the G^2 of a whole text, `(B, 1, 2H)`, from the variants of a part of it, `(B, T, 2H)`.
+# Returns the G^2 of a whole text, `(B, 1, 2H)`, given the variants of a part of it, `(B, T, 2H)`.
 GlobalEnergy = Callable[[torch.Tensor], torch.Tensor]
 
 
-# Waves
-
-
-def mask_tokens(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Set the tokens of `x` `(B, T, H)` to zero where `mask` `(B, T)` is zero; `None` means every token is real."""
-    return x if mask is None else x * (mask != 0).unsqueeze(-1)
-
-
-def energy(x: torch.Tensor) -> torch.Tensor:
-    """w^2, in float32 at least: squares in a half precision would ruin the differences that are taken of them."""
-    return x.to(torch.promote_types(x.dtype, torch.float32)).square()
-
-
-class SquareRoot(torch.autograd.Function):
-    """sqrt(x), whose gradient at 0 is 0 (the true one is infinite); what rounding put below 0 counts as 0."""
-
-    @staticmethod
-    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
-        root = x.clamp(min=0).sqrt()
-        ctx.save_for_backward(root)
-        return root
-
-    @staticmethod
-    def backward(ctx, grad_output: torch.Tensor) -> torch.Tensor:
-        (root,) = ctx.saved_tensors
-        return torch.where(root > 0, grad_output / (2 * root), 0.0)
-
-
-def square_root(x: torch.Tensor) -> torch.Tensor:
-    """Apply `SquareRoot`."""
-    return SquareRoot.apply(x)
-
-
-def global_magnitude(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """G_k = sqrt(sum_j w_jk^2), the magnitude that all tokens of a text share: its global semantics.
-
-    Args:
-        x: Tokens `(B, T, H)`, any floating dtype.
-        mask: `(B, T)`, non-zero for the tokens that count; `None` counts all.
-
-    Returns:
-        `(B, 1, H)` in the dtype of `x`.
-    """
-    return square_root(energy(mask_tokens(x, mask)).sum(dim=1, keepdim=True)).to(x.dtype)
-
-
-class ImaginaryPart(torch.autograd.Function):
-    """sqrt(G^2 - w^2) of tokens `(B, T, H)`, in fewer passes over memory than its parts would take one by one.
-
-    With h_j = grad_j / imag_j, and 0 where imag_j is 0, the gradient of w_j is w_j (sum_k h_k - h_j).
-    """
-
-    @staticmethod
-    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
-        token_energy = energy(x)
-        global_energy = token_energy.sum(dim=1, keepdim=True)
-        imag = token_energy.neg_().add_(global_energy).clamp_(min=0).sqrt_()
-        ctx.save_for_backward(x, imag)
-        return imag.to(x.dtype)
-
-    @staticmethod
-    def backward(ctx, grad_output: torch.Tensor) -> torch.Tensor:
-        x, imag = ctx.saved_tensors
-        ratio = (grad_output / imag).masked_fill_(imag == 0, 0.0)
-        total = ratio.sum(dim=1, keepdim=True)
-        return ratio.neg_().add_(total).mul_(x).to(x.dtype)
-
-
-def token2wave(x: torch.Tensor, mask: torch.Tensor | None = None, global_energy: torch.Tensor | None = None) -> Wave:
-    """Z_j = G exp(i alpha_j): turn each token into a wave (arXiv:2411.02674, complex vector token representation).
-
-    The paper gives the phase as alpha = arctan2(sqrt(1 - (w/G)^2), w/G), so that cos(alpha) = w/G and
-    sin(alpha) = sqrt(1 - (w/G)^2) >= 0. Hence Z = G cos(alpha) + i G sin(alpha) = w + i sqrt(G^2 - w^2): the real part
-    is the token itself, and no trigonometry is left.
-
-    Args:
-        x: Tokens `(B, T, H)`, any floating dtype.
-        mask: `(B, T)`, non-zero for the tokens that count; `None` counts all.
-        global_energy: G^2 `(B, 1, H)`, float32 at least, of the text that `x` is a part of; `None` means that `x` is
-            the whole.
-
-    Returns:
-        `(real, imag)`, both `(B, T, H)` in the dtype of `x`; a masked token has no real part. G^2 - w^2 is computed in
-        float32 at least, and where it is 0 the gradient of `imag` is 0.
-    """
-    x = mask_tokens(x, mask)
-    if global_energy is None:
-        return x, ImaginaryPart.apply(x)
-    return x, square_root(global_energy - energy(x)).to(x.dtype)
-
-
-def scale_by_rms(
-    x: torch.Tensor, global_energy: torch.Tensor, num_tokens: torch.Tensor | int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Divide each dimension of a text by its root mean square over the tokens, G / sqrt(n).
-
-    Args:
-        x: Tokens `(B, T, H)` of a text, or of a part of it, any floating dtype.
-        global_energy: G^2 `(B, 1, H)` of the whole text, float32 at least.
-        num_tokens: n, the number of tokens of the whole text, `(B, 1, 1)` or one for all texts.
-
-    Returns:
-        The scaled tokens, in the dtype of `x`, and their G^2, `(B, 1, H)`. A dimension of zeros stays zero.
-    """
-    rms = square_root(global_energy / num_tokens)
-    rms = rms.masked_fill(rms == 0, 1.0)
-    return (x / rms).to(x.dtype), global_energy / rms.square()
-
-
-def count_tokens(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor | int:
-    """Return the number of real tokens of each text of `x` `(B, T, H)`, `(B, 1, 1)`, at least 1."""
-    return x.shape[1] if mask is None else (mask != 0).sum(dim=1).clamp(min=1).view(-1, 1, 1)
-
-
-def wave_interference(wave: Wave, other: Wave) -> Wave:
-    """Z + Z', whose energy is G^2 + G'^2 + 2 G G' cos(alpha - alpha') (arXiv:2411.02674, wave interference).
-
-    Args:
-        wave: `(real, imag)`, each `(B, T, H)`.
-        other: `(real, imag)` of the same shapes.
-
-    Returns:
-        `(real, imag)`, each `(B, T, H)`.
-    """
-    (a, b), (c, d) = wave, other
-    return a + c, b + d
-
-
-class Product(torch.autograd.Function):
-    """The product of two waves, given as their four parts, in fewer passes over memory than autograd needs.
-
-    The gradient of a wave is that of the product times the conjugate of the other wave.
-    """
-
-    @staticmethod
-    def forward(ctx, *parts: torch.Tensor) -> Wave:
-        ctx.save_for_backward(*parts)
-        a, b, c, d = parts
-        return multiply((a, b), (c, d))
-
-    @staticmethod
-    def backward(ctx, grad_real: torch.Tensor, grad_imag: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        a, b, c, d = ctx.saved_tensors
-        # (x + iy) (c - id) is (y + ix) (c + id) with its parts exchanged: no conjugate need be made.
-        exchanged = grad_imag, grad_real
-        (grad_b, grad_a), (grad_d, grad_c) = multiply(exchanged, (c, d)), multiply(exchanged, (a, b))
-        return grad_a, grad_b, grad_c, grad_d
-
-
-def multiply(wave: Wave, other: Wave) -> Wave:
-    """(a + ib) (c + id)."""
-    (a, b), (c, d) = wave, other
-    return (a * c).addcmul_(b, d, value=-1), (a * d).addcmul_(b, c)
-
-
-def wave_modulation(wave: Wave, other: Wave) -> Wave:
-    """Z Z' = G G' exp(i (alpha + alpha')): magnitudes multiply, phases add (arXiv:2411.02674, wave modulation).
-
-    Args:
-        wave: `(real, imag)`, each `(B, T, H)`.
-        other: `(real, imag)` of the same shapes.
-
-    Returns:
-        `(real, imag)`, each `(B, T, H)`.
-    """
-    return Product.apply(*wave, *other)
-
-
-WAVE_OPERATIONS = {"interference": wave_interference, "modulation": wave_modulation}
-
-
-def readout(wave: Wave, form: str) -> torch.Tensor:
-    """Turn a wave back into real features; the paper leaves the form open.
-
-    Args:
-        wave: `(real, imag)`, each `(B, T, H)`.
-        form: `"cartesian"` for both parts side by side, `"real"` for the real part, `"magnitude"` for |Z|.
-
-    Returns:
-        `(B, T, 2H)` for `"cartesian"`, else `(B, T, H)`.
-
-    Raises:
-        ValueError: There is no such form.
-    """
-    if form == "cartesian":
-        return torch.cat(wave, dim=-1)
-    if form == "real":
-        return wave[0]
-    if form == "magnitude":
-        return magnitude(wave)
-    raise ValueError(f"form is {form!r}, but should be 'cartesian', 'real' or 'magnitude'.")
-
-
-def magnitude(wave: Wave) -> torch.Tensor:
-    """|Z| = sqrt(real^2 + imag^2), `(B, T, H)` in the dtype of the wave; its gradient is 0 where the wave is 0."""
-    real, imag = wave
-    return square_root(energy(real) + energy(imag)).to(real.dtype)
-
-
-# Tokens and texts
-
-
-def drop_tokens(mask: torch.Tensor, probability: float) -> torch.Tensor:
-    """Remove tokens from `mask` `(B, T)` at random, never the first of a text, so that no text loses all."""
-    kept = torch.rand(mask.shape, device=mask.device) >= probability
-    return mask * (kept | is_first_token(mask))
-
-
-def is_first_token(mask: torch.Tensor) -> torch.Tensor:
-    """Tell the first real token of each text: `(B, T)` bool, all False in a row without real tokens."""
-    is_real = mask != 0
-    return is_real & (is_real.cumsum(dim=1) == 1)
-
-
-def pool(hidden_states: torch.Tensor, mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
-    """Reduce the real tokens of each text to one vector.
-
-    Args:
-        hidden_states: `(B, T, H)`.
-        mask: `(B, T)`, non-zero for real tokens; `None` means that all are.
-        pooling: `"mean"`, `"max"` or `"cls"` (the first real token).
-
-    Returns:
-        `(B, H)`; zeros for a text without real tokens.
-    """
-    if mask is None:
-        mask = hidden_states.new_ones(hidden_states.shape[:2])
-    if pooling == "max":
-        lowest = torch.finfo(hidden_states.dtype).min
-        highest = hidden_states.masked_fill(mask.unsqueeze(-1) == 0, lowest).amax(dim=1)
-        return highest.masked_fill((mask == 0).all(dim=1, keepdim=True), 0.0)
-    counted = is_first_token(mask) if pooling == "cls" else mask != 0
-    total = mask_tokens(hidden_states, counted).sum(dim=1)
-    return total / counted.sum(dim=1, keepdim=True).clamp(min=1)
-
-
-def pool_parts(pooled: torch.Tensor, counts: torch.Tensor, pooling: str) -> torch.Tensor:
-    """Pool texts of which parts were pooled.
-
-    Args:
-        pooled: What `pool` made of P successive parts, `(B, P, H)`.
-        counts: The number of real tokens in each part, `(B, P)`.
-        pooling: As for `pool`.
-
-    Returns:
-        `(B, H)`, what `pool` makes of the whole texts.
-    """
-    if pooling == "mean":
-        counts = counts.to(pooled.dtype)
-        return (pooled * counts.unsqueeze(-1)).sum(dim=1) / counts.sum(dim=1, keepdim=True).clamp(min=1)
-    return pool(pooled, counts, pooling)
-
-
-def part_of_text(start: int, end: int, length: int, halo: int) -> tuple[slice, slice]:
-    """Tell what must be read to know the tokens from `start` to `end` of a text of `length` tokens.
-
-    Args:
-        start: The first token of the part, a token of the text.
-        end: One past its last; `start` if the part is empty.
-        length: Tokens of the text.
-        halo: `WaveModel.halo`.
-
-    Returns:
-        The tokens to read, at least one, and which of these are the part.
-    """
-    first = max(start - halo, 0)
-    last = max(min(end + halo, length), first + 1)
-    return slice(first, last), slice(start - first, end - first)
-
-
-def side_masks(
-    tokens: torch.Tensor, mask: torch.Tensor | None, token_type_ids: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tell the two sides of each pair.
-
-    Args:
-        tokens: `(B, T)` or `(B, T, H)`, any dtype.
-        mask: `(B, T)`, non-zero for real tokens; `None` means that all are.
-        token_type_ids: `(B, T)`, 1 for the tokens of the second side; `None` means that there is none.
-
-    Returns:
-        The masks of the first and of the second sides, each `(B, T)`.
-    """
-    if mask is None:
-        mask = tokens.new_ones(tokens.shape[:2])
-    if token_type_ids is None:
-        token_type_ids = torch.zeros_like(mask)
-    return mask * (token_type_ids != 1), mask * (token_type_ids == 1)
-
-
-def pair_features(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Tell how alike two vectors `(B, H)` are, in each dimension: a * b and |a - b|, `(B, 2H)`."""
-    return torch.cat((first * second, (first - second).abs()), dim=-1)
-
-
-# The network
+# The layer
 
 
 class WaveFeedForward(nn.Module):
@@ -364,15 +68,20 @@ class WaveFeedForward(nn.Module):
 
 
 class WaveLocalKernel(nn.Module):
-    """Add to each token a weighted sum of its neighbours: what gives a layer word order.
+    """Add a weighted sum of its neighbours to each token, `(B, T, C)` to `(B, T, C)`: it gives a layer word order.
 
-    Each dimension reads those of its own group: `groups=1` lets all read all, `groups=hidden_size` none another.
+    Masked tokens, and those before and after the text, are zeros.
+
+    Args:
+        channels: C.
+        kernel_size: The number of tokens that the sum runs over, odd.
+        groups: 1 mixes all channels, C mixes none (depthwise).
     """
 
-    def __init__(self, hidden_size: int, kernel_size: int, groups: int):
+    def __init__(self, channels: int, kernel_size: int, groups: int):
         super().__init__()
         self.convolution = nn.Conv1d(
-            hidden_size, hidden_size, kernel_size, padding=kernel_size // 2, groups=groups, bias=False
+            channels, channels, kernel_size, padding=kernel_size // 2, groups=groups, bias=False
         )
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -381,7 +90,10 @@ class WaveLocalKernel(nn.Module):
 
 
 class WaveMixer(nn.Module):
-    """The wave operation: two variants of each token become waves, are combined, and are read out as real again."""
+    """The wave operation: two variants of each token become waves, are combined, and are read out as real features.
+
+    The arguments of its methods are those of `WaveLayer.forward`.
+    """
 
     def __init__(self, config: WaveConfig, layer_idx: int = 0):
         super().__init__()
@@ -394,7 +106,7 @@ class WaveMixer(nn.Module):
         self.combine = WAVE_OPERATIONS[config.layer_operation(layer_idx)]
         self.readout_form = config.readout
         is_cartesian = config.readout == "cartesian"
-        self.readout_proj = nn.Linear(2 * config.hidden_size, config.hidden_size) if is_cartesian else nn.Identity()
+        self.readout_proj = nn.Linear(width, config.hidden_size) if is_cartesian else nn.Identity()
 
     def forward(
         self,
@@ -403,6 +115,7 @@ class WaveMixer(nn.Module):
         global_energy: GlobalEnergy | None = None,
         num_tokens: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
+        """Return the update of the tokens, `(B, T, H)`."""
         first, second = self.variant_waves(hidden_states, attention_mask, global_energy, num_tokens)
         return self.readout_proj(readout(self.combine(first, second), self.readout_form))
 
@@ -413,15 +126,11 @@ class WaveMixer(nn.Module):
         global_energy: GlobalEnergy | None = None,
         num_tokens: torch.Tensor | int | None = None,
     ) -> tuple[Wave, Wave]:
-        """Return the waves of both variants; the arguments are those of `WaveLayer.forward`."""
+        """Return the waves of both variants."""
         variants = self.make_variants(hidden_states, attention_mask)
         total = None if global_energy is None else global_energy(variants)
         if self.scale_waves:
-            if num_tokens is None:
-                num_tokens = count_tokens(variants, attention_mask)
-            whole = energy(variants).sum(dim=1, keepdim=True) if total is None else total
-            variants, scaled = scale_by_rms(variants, whole, num_tokens)
-            total = None if total is None else scaled
+            variants, total = scale_by_rms(variants, attention_mask, num_tokens, total)
         first, second = variants.chunk(2, dim=-1)
         energies = (None, None) if total is None else total.chunk(2, dim=-1)
         return token2wave(first, None, energies[0]), token2wave(second, None, energies[1])
@@ -436,10 +145,10 @@ class WaveMixer(nn.Module):
 
 
 class WaveLayer(GradientCheckpointingLayer):
-    """One layer: neighbours (optional), waves, feed-forward (optional), each normalised first and residual if wanted.
+    """One layer: neighbours (optional), waves, feed-forward (optional), each normalised first, residual if configured.
 
-    Only the first layer reads its input as it is: the lengths of the token vectors are what the global magnitude
-    weighs tokens by, and the network learns them.
+    Only the first layer does not normalise its input: the lengths of the token vectors are the weights of the tokens
+    in the global magnitude, and the network learns them.
 
     Args:
         config: The network's shape.
@@ -448,20 +157,18 @@ class WaveLayer(GradientCheckpointingLayer):
 
     def __init__(self, config: WaveConfig, layer_idx: int = 0):
         super().__init__()
+        width, epsilon = config.hidden_size, config.layer_norm_eps
         self.residual = config.residual
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if layer_idx > 0 else nn.Identity()
+        self.norm = nn.LayerNorm(width, eps=epsilon) if layer_idx > 0 else nn.Identity()
         self.local_kernel = None
         if config.local_kernel_size:
-            groups = config.local_kernel_groups or config.hidden_size
-            self.local_kernel = WaveLocalKernel(config.hidden_size, config.local_kernel_size, groups)
+            self.local_kernel = WaveLocalKernel(width, config.local_kernel_size, config.local_kernel_groups or width)
         self.mixer = WaveMixer(config, layer_idx)
-        self.update_norm = None
-        if config.update_norm:
-            self.update_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.update_norm = nn.LayerNorm(width, eps=epsilon) if config.update_norm else nn.Identity()
         self.feed_forward = None
         if config.intermediate_size:
-            self.feed_forward_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-            self.feed_forward = WaveFeedForward(config.hidden_size, config.intermediate_size)
+            self.feed_forward_norm = nn.LayerNorm(width, eps=epsilon)
+            self.feed_forward = WaveFeedForward(width, config.intermediate_size)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(
@@ -476,66 +183,127 @@ class WaveLayer(GradientCheckpointingLayer):
         Args:
             hidden_states: `(B, T, H)`.
             attention_mask: `(B, T)`, non-zero for real tokens; `None` means that all are.
-            global_energy: If the tokens are a part of a text, the function that tells the G^2 of the whole,
-                `(B, 1, 2H)` and float32 at least, when given the two variants of these tokens side by side,
-                `(B, T, 2H)`. `None` means that they are the whole text.
-            num_tokens: If the tokens are a part of a text, the number of real tokens of the whole, `(B, 1, 1)` or one
-                for all texts; only `config.scale_waves` needs it. `None` counts these tokens.
+            global_energy: If the tokens are a part of a text, the function that returns the G^2 of the whole text,
+                `(B, 1, 2H)` in at least float32, given both variants of these tokens side by side, `(B, T, 2H)`.
+                `None` means that they are the whole text.
+            num_tokens: If the tokens are a part of a text, the number of real tokens of the whole text, `(B, 1, 1)` or
+                one number for all texts. Only `config.scale_waves` needs it.
 
         Returns:
             `(B, T, H)`.
         """
         neighbours = self.read_neighbours(hidden_states, attention_mask)
-        update = self.mixer(neighbours, attention_mask, global_energy, num_tokens)
-        hidden_states = self.add(hidden_states, update if self.update_norm is None else self.update_norm(update))
+        update = self.update_norm(self.mixer(neighbours, attention_mask, global_energy, num_tokens))
+        hidden_states = self.add(hidden_states, update)
         if self.feed_forward is not None:
             hidden_states = self.add(hidden_states, self.feed_forward(self.feed_forward_norm(hidden_states)))
         return hidden_states
 
     def read_neighbours(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Prepare what the mixer reads."""
+        """Return the input of the mixer, `(B, T, H)`."""
         hidden_states = self.norm(hidden_states)
         return hidden_states if self.local_kernel is None else self.local_kernel(hidden_states, attention_mask)
 
     def add(self, hidden_states: torch.Tensor, update: torch.Tensor) -> torch.Tensor:
+        """Drop out a part of an update and, if the network is residual, add it."""
         update = self.dropout(update)
         return hidden_states + update if self.residual else update
 
 
+# Pooling
+
+
+def mean_pool(vectors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Return the mean over the tokens."""
+    return (vectors * counts.unsqueeze(-1)).sum(dim=1) / counts.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def max_pool(vectors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Return the largest value of each dimension."""
+    is_empty = counts == 0
+    highest = vectors.masked_fill(is_empty.unsqueeze(-1), torch.finfo(vectors.dtype).min).amax(dim=1)
+    return highest.masked_fill(is_empty.all(dim=1, keepdim=True), 0.0)
+
+
+def cls_pool(vectors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Return the first token."""
+    return mask_tokens(vectors, is_first_token(counts)).sum(dim=1)
+
+
+# Each reduces N vectors `(B, N, H)`, which are as many tokens as `counts` `(B, N)` says, to one `(B, H)`, and none to
+# zeros. To add one, write its cost formula in wave_hf/analysis/complexity.py and its name in WaveConfig, too.
+POOLINGS = {"mean": mean_pool, "max": max_pool, "cls": cls_pool}
+
+
 class WavePooler(nn.Module):
-    """Reduce the real tokens of each text to one vector: `(B, T, H)` to `(B, H)`."""
+    """Reduce the real tokens of each text to one vector, zeros if there are none: `(B, T, H)` to `(B, H)`."""
 
     def __init__(self, config: WaveConfig):
         super().__init__()
         self.pooling = config.pooling
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        return pool(hidden_states, attention_mask, self.pooling)
+        is_real = hidden_states.new_ones(hidden_states.shape[:2]) if attention_mask is None else attention_mask
+        return self.combine(hidden_states, is_real != 0)
+
+    def combine(self, pooled: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """Pool texts whose P parts are pooled already.
+
+        Args:
+            pooled: The pooled parts, in order, `(B, P, H)`.
+            counts: The number of real tokens of each part, `(B, P)`.
+
+        Returns:
+            `(B, H)`, the vectors of the whole texts.
+        """
+        return POOLINGS[self.pooling](pooled, counts)
 
 
-def find_damaged_weights(folder_or_repository: str | os.PathLike, **kwargs: Any) -> Path:
-    """Return the file of weights that safetensors cannot open.
+# Tokens and pairs of texts
+
+
+def is_first_token(mask: torch.Tensor) -> torch.Tensor:
+    """Return where the first real token of each text is: `(B, T)` bool, all False in a row without real tokens."""
+    is_real = mask != 0
+    return is_real & (is_real.cumsum(dim=1) == 1)
+
+
+def drop_tokens(mask: torch.Tensor, probability: float) -> torch.Tensor:
+    """Remove tokens from `mask` `(B, T)` at random, but never the first of a text, so that no text loses all."""
+    kept = torch.rand(mask.shape, device=mask.device) >= probability
+    return mask * (kept | is_first_token(mask))
+
+
+def side_masks(
+    tokens: torch.Tensor, mask: torch.Tensor | None, token_type_ids: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return one attention mask for each side of pairs of texts.
 
     Args:
-        folder_or_repository: What `from_pretrained` was given.
-        **kwargs: The arguments of `from_pretrained`, some of which tell where a repository is cached.
+        tokens: `(B, T)` or `(B, T, H)`, any dtype.
+        mask: `(B, T)`, non-zero for real tokens; `None` means that all are.
+        token_type_ids: `(B, T)`, 1 for the tokens of the second side; `None` means that there are none.
 
     Returns:
-        The first such file beside the config or, if all can be opened, their folder.
+        The masks of the first and of the second sides, each `(B, T)`.
     """
-    places = ("cache_dir", "local_files_only", "revision", "subfolder", "token")
-    options = {name: kwargs[name] for name in places if name in kwargs}
-    folder = Path(str(cached_file(folder_or_repository, CONFIG_NAME, **options))).parent
-    for file in sorted(folder.glob("*.safetensors")):
-        try:
-            safe_open(file, "pt")
-        except SafetensorError:
-            return file
-    return folder
+    if mask is None:
+        mask = tokens.new_ones(tokens.shape[:2])
+    if token_type_ids is None:
+        token_type_ids = torch.zeros_like(mask)
+    return mask * (token_type_ids != 1), mask * (token_type_ids == 1)
+
+
+def pair_features(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return how alike two vectors `(B, H)` are in each dimension: a * b and |a - b|, `(B, 2H)`."""
+    return torch.cat((first * second, (first - second).abs()), dim=-1)
+
+
+# The model
 
 
 class WavePreTrainedModel(PreTrainedModel):
-    """Base of all Wave Networks: initialisation, saving and loading are transformers' own."""
+    """Base of all Wave Networks: initialisation, saving and loading are those of transformers."""
 
     config: WaveConfig
     base_model_prefix = "wave"
@@ -547,23 +315,24 @@ class WavePreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, use_safetensors: bool | None = True, **kwargs):
-        """Load a model as transformers does, but not from pickled weights, which could run code, unless told to.
+        """Load a model as transformers does, but only from safetensors by default, as pickled weights could run code.
 
         Raises:
-            OSError: There are no weights in safetensors, or they are cut off or damaged: the message names the file.
+            OSError: There are no weights in safetensors, or they are truncated or damaged.
         """
         try:
             return super().from_pretrained(
                 pretrained_model_name_or_path, *args, use_safetensors=use_safetensors, **kwargs
             )
         except SafetensorError as error:
-            file = find_damaged_weights(pretrained_model_name_or_path, **kwargs)
-            remedy = "save it again, or load it with force_download=True"
-            raise OSError(f"{file} is cut off or damaged ({error}): {remedy}.") from error
+            raise OSError(
+                f"The weights of {pretrained_model_name_or_path} are truncated or damaged ({error}): save the model "
+                "again, or load it with force_download=True."
+            ) from error
 
 
 class WaveModel(WavePreTrainedModel):
-    """The Wave Network without a head: one real vector a token, and one a text."""
+    """The Wave Network without a head: one real vector for each token, and one for each text."""
 
     def __init__(self, config: WaveConfig):
         super().__init__(config)
@@ -597,7 +366,7 @@ class WaveModel(WavePreTrainedModel):
             input_ids: Token ids `(B, T)`, int64.
             attention_mask: `(B, T)`, 1 for real tokens, 0 for padding; `None` means that all are real.
             token_type_ids: Token types `(B, T)`, int64; `None` means zeros. Ignored without a token type table.
-            position_ids: Places of the tokens in their texts, `(B, T)` or `(1, T)`, int64; `None` counts the real
+            position_ids: Positions of the tokens in their texts, `(B, T)` or `(1, T)`, int64; `None` counts the real
                 tokens. Ignored without a position table.
             inputs_embeds: `get_input_embeddings()(input_ids)`, in place of `input_ids`: `(B, T, E)` with E the
                 `embedding_size` of the config or else its `hidden_size`.
@@ -605,7 +374,7 @@ class WaveModel(WavePreTrainedModel):
 
         Returns:
             `last_hidden_state` `(B, T, H)`, meaningless at masked tokens; `pooler_output` `(B, H)`, its pooling over
-            the tokens that training did not drop, normalised if `config.final_norm` is `"pooled"`; if asked for,
+            the tokens that training did not drop, normalised if `config.final_norm` is `"pooled"`; if requested,
             `hidden_states`: num_hidden_layers + 1 of `(B, T, H)`.
 
         Raises:
@@ -621,28 +390,46 @@ class WaveModel(WavePreTrainedModel):
         if inputs_embeds is None:
             inputs_embeds = self.look_up(input_ids, attention_mask)  # type: ignore[arg-type]
         elif attention_mask is not None:
-            # Unlike a product, this also silences padding that is infinite or not a number.
+            # Unlike a product, this also removes padding that is infinite or not a number.
             inputs_embeds = torch.where(attention_mask.unsqueeze(-1) != 0, inputs_embeds, 0.0)
         hidden_states = self.embed(inputs_embeds, attention_mask, token_type_ids, position_ids)
         for layer in self.layers:
             hidden_states = layer(hidden_states, attention_mask)
-        if self.config.final_norm == "tokens":
-            hidden_states = self.norm(hidden_states)
-        pooled = self.normalize_pooled(self.pooler(hidden_states, attention_mask))
+        hidden_states = self.norm_before_pooling(hidden_states)
+        pooled = self.norm_after_pooling(self.pooler(hidden_states, attention_mask))
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
 
-    def normalize_pooled(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Apply the final norm to pooled vectors `(B, H)` unless their tokens are normalised already.
+    def encode_stream(
+        self, document: Document, tokenizer: PreTrainedTokenizerBase | None = None, window_size: int = 4096
+    ) -> torch.Tensor:
+        """Return the `pooler_output` of one text of any length in constant memory; it is that of one forward pass.
 
-        The zeros that stand for a text without real tokens stay zeros.
+        The token ids are written to a temporary file, 4 bytes each, and read once for each layer and once for pooling.
+        The network is in eval mode meanwhile. Unless gradients are disabled, the result can be differentiated: the
+        backward pass computes each window again instead of keeping it.
+
+        Args:
+            document: The path of a text file in UTF-8; or the chunks of the text in order, as any iterable or a
+                function that returns one. Chunks are strings, which are joined and may be cut anywhere, or token ids,
+                which are used as they are. Pass a single string as `[text]`.
+            tokenizer: The model's tokenizer, required for text. It receives the text in pieces cut before white space,
+                and its special tokens are added to the whole text: exact if it splits at white space first, as BERT's
+                does.
+            window_size: The number of tokens that are computed at a time, besides those around them that local
+                kernels read.
+
+        Returns:
+            `(1, H)`.
+
+        Raises:
+            ValueError: The document is empty, text comes without a tokenizer, `window_size` is below 1, or there are
+                more tokens than the position table has rows.
+            TypeError: A chunk is neither text nor integers.
+            IndexError: The token table has no row for one of the ids.
         """
-        if self.config.final_norm == "tokens":
-            return pooled
-        return torch.where((pooled != 0).any(dim=-1, keepdim=True), self.norm(pooled), 0.0)
-
-    def normalize_tokens(self, last_hidden_state: torch.Tensor) -> torch.Tensor:
-        """Apply the final norm to tokens `(..., H)` that a head labels, unless they are normalised already."""
-        return last_hidden_state if self.config.final_norm == "tokens" else self.norm(last_hidden_state)
+        if window_size < 1:
+            raise ValueError(f"window_size is {window_size}, but should be at least 1.")
+        return WindowedForward(self, tokenize_document(document, tokenizer), window_size).pool()
 
     def look_up(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the rows of the token table, zeros for masked tokens: `(B, T, E)`."""
@@ -661,7 +448,7 @@ class WaveModel(WavePreTrainedModel):
         token_type_ids: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Add positions and token types, where the network has them, and widen to `(B, T, H)`."""
+        """Add positions and token types if the network has such tables, and project to `(B, T, H)`."""
         if self.embed_positions is not None:
             if position_ids is None:
                 position_ids = self.position_ids(inputs_embeds, attention_mask)
@@ -673,7 +460,7 @@ class WaveModel(WavePreTrainedModel):
         return self.dropout(self.embed_proj(inputs_embeds))
 
     def position_ids(self, tokens: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Count the real tokens of each text from 0, so that padding moves none: `(B, T)`."""
+        """Count the real tokens of each text from 0, so that padding shifts no position: `(B, T)` or `(1, T)`."""
         length = tokens.shape[1]
         self.check_length(length)
         if attention_mask is None:
@@ -681,187 +468,39 @@ class WaveModel(WavePreTrainedModel):
         return ((attention_mask != 0).cumsum(dim=1) - 1).clamp(min=0)
 
     def check_length(self, length: int) -> None:
-        """Raise ValueError if the position table is too short for texts of so many tokens."""
+        """Raise ValueError if the position table is too short for texts of this number of tokens."""
         limit = self.config.max_position_embeddings
         if limit is not None and length > limit:
             raise ValueError(f"The texts have {length} tokens, but max_position_embeddings allows at most {limit}.")
 
+    def norm_before_pooling(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Apply the final norm to each token, `(B, T, H)`, if `config.final_norm` is `"tokens"`."""
+        return self.norm(hidden_states) if self.config.final_norm == "tokens" else hidden_states
+
+    def norm_after_pooling(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Apply the final norm to pooled vectors, `(B, H)`, if `config.final_norm` is `"pooled"`.
+
+        The zeros of a text without real tokens stay zeros.
+        """
+        if self.config.final_norm == "tokens":
+            return pooled
+        return torch.where((pooled != 0).any(dim=-1, keepdim=True), self.norm(pooled), 0.0)
+
+    def normalized_tokens(self, last_hidden_state: torch.Tensor) -> torch.Tensor:
+        """Return normalised tokens `(..., H)` for a head that labels them, whatever `config.final_norm` is."""
+        return last_hidden_state if self.config.final_norm == "tokens" else self.norm(last_hidden_state)
+
     @property
     def halo(self) -> int:
-        """The radius of the receptive field: how many tokens to either side of each the kernels of all layers read."""
+        """The receptive-field radius: how many tokens on either side of each the kernels of all layers read."""
         kernels = (self.config.local_kernel_size, self.config.variant_kernel_size)
         return len(self.layers) * sum((size or 1) // 2 for size in kernels)
 
 
-# Texts of any length
+# Losses
 
 
-class TokenIdFile:
-    """The token ids of one text, 4 bytes each, in a temporary file that goes with this object.
-
-    Args:
-        chunks: The ids in order: tensors, arrays or lists of integers.
-
-    Raises:
-        TypeError: The chunks hold other numbers.
-    """
-
-    def __init__(self, chunks: Iterable[Any]):
-        self.file = tempfile.TemporaryFile()  # noqa: SIM115 (backward reads it once more)
-        weakref.finalize(self, self.file.close)
-        for chunk in chunks:
-            ids = torch.as_tensor(chunk).flatten()
-            if ids.is_floating_point() and ids.numel():
-                raise TypeError(f"document has chunks of {ids.dtype}, but should have text or integers.")
-            # An id that does not fit becomes one that is in no table.
-            self.file.write(ids.clamp(-1, 2**31 - 1).to("cpu", torch.int32).numpy().tobytes())
-        self.length = self.file.tell() // 4
-
-    def __getitem__(self, tokens: slice) -> torch.Tensor:
-        """Return the ids `(1, T)`, int64, of the tokens from `start` to `stop`, one at least."""
-        self.file.seek(4 * tokens.start)
-        ids = bytearray(self.file.read(4 * (tokens.stop - tokens.start)))
-        return torch.frombuffer(ids, dtype=torch.int32).long().unsqueeze(0)
-
-
-def read_chunks(document: Any) -> Iterator[Any]:
-    """Read a document piece by piece; see `WaveForSequenceClassification.classify_stream`."""
-    if isinstance(document, str | os.PathLike):
-        with open(document, encoding="utf-8") as file:
-            yield from iter(partial(file.read, 2**16), "")
-    else:
-        yield from document() if callable(document) else document
-
-
-def cut_at_white_space(chunks: Iterable[str]) -> Iterator[str]:
-    """Cut a text anew so that no word is cut: white space stands before the word that follows it."""
-    rest = ""
-    for chunk in chunks:
-        rest += chunk
-        if words := re.fullmatch(r"(.+)([ \t\n\r]\S.*)", rest, re.DOTALL):
-            text, rest = words.groups()
-            yield text
-    yield rest
-
-
-def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """Return the ids that a tokenizer puts before and after a text."""
-    encoded = tokenizer("a", return_special_tokens_mask=True)
-    ids, is_special = encoded["input_ids"], encoded["special_tokens_mask"]
-    return ids[: is_special.index(0)], ids[len(ids) - is_special[::-1].index(0) :]
-
-
-def tokenize_document(document: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> TokenIdFile:
-    """Store the token ids of a document; see `WaveForSequenceClassification.classify_stream`."""
-    chunks = read_chunks(document)
-    first: Any = next(chunks, [])
-    chunks = chain([first], chunks)
-    before: list[int] = []
-    after: list[int] = []
-    if isinstance(first, str):
-        if tokenizer is None:
-            raise ValueError("tokenizer is None, but should be the model's own to read a document of text.")
-        before, after = special_tokens(tokenizer)
-        texts = cut_at_white_space(chunks)
-        chunks = (tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in texts)
-    tokens = TokenIdFile(chain([before], chunks, [after]))
-    if tokens.length == len(before) + len(after):
-        raise ValueError("document is empty, but should have one token at least.")
-    return tokens
-
-
-@contextmanager
-def eval_mode(module: nn.Module) -> Iterator[None]:
-    """Run a module without dropout, and leave it in the mode it was in."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
-
-
-class WindowedForward:
-    """A text that the network reads window by window, in eval mode and in memory that does not grow with its length.
-
-    The tokens of a text meet only in sums over all of them. So each layer takes one pass over the text to add up its
-    G^2, for which the layers before it, whose G^2 is known by then, are computed anew; the last pass pools. Backward,
-    if it is asked for, computes each window once more instead of keeping it.
-
-    Args:
-        model: The network.
-        tokens: The text.
-        window_size: Tokens that are computed at a time.
-    """
-
-    def __init__(self, model: WaveModel, tokens: TokenIdFile, window_size: int):
-        model.check_length(tokens.length)
-        self.model = model
-        self.tokens = tokens
-        self.window_size = window_size
-
-    def pool(self) -> torch.Tensor:
-        """Return the `pooler_output` of the whole text, `(1, H)`."""
-        energies: tuple[torch.Tensor, ...] = ()
-        for _ in self.model.layers:
-            total = torch.zeros(())
-            for part, _ in self.read(self.next_energy, energies):
-                total = total + part
-            energies += (total,)
-        pooled, count = torch.zeros(1, self.model.config.hidden_size, dtype=torch.float64), 0
-        for part, size in self.read(self.pool_part, energies):
-            counts = torch.tensor([[count, size]])
-            pooled = pool_parts(torch.stack((pooled, part), dim=1), counts, self.model.config.pooling)
-            count += size
-        return self.model.normalize_pooled(pooled.to(self.model.device, self.model.dtype))
-
-    def read(self, function: Callable, energies: tuple[torch.Tensor, ...]) -> Iterator[tuple[torch.Tensor, int]]:
-        """Yield what `function` makes of each window, in float64 on the CPU, and the tokens of that window."""
-        length, halo = self.tokens.length, self.model.halo
-        for start in range(0, length, self.window_size):
-            end = min(start + self.window_size, length)
-            window = part_of_text(start, end, length, halo)
-            # The reentrant form leaves one node a window behind instead of a graph, and needs one input with gradient.
-            anchor = torch.zeros((), requires_grad=True)
-            part = checkpoint(function, *window, anchor, *energies, use_reentrant=True, preserve_rng_state=False)
-            yield part.to("cpu", torch.float64), end - start
-
-    def next_energy(self, read: slice, own: slice, _: torch.Tensor, *energies: torch.Tensor) -> torch.Tensor:
-        """Return a window's share of the G^2 of the first layer whose G^2 is not known, `(1, 1, 2H)`."""
-        with eval_mode(self.model):
-            layer: Any = self.model.layers[len(energies)]
-            variants = layer.mixer.make_variants(layer.read_neighbours(self.hidden_states(read, energies)))
-            return energy(variants[:, own]).sum(dim=1, keepdim=True)
-
-    def pool_part(self, read: slice, own: slice, _: torch.Tensor, *energies: torch.Tensor) -> torch.Tensor:
-        """Pool the tokens of a window, `(1, H)`, once the G^2 of all layers are known."""
-        with eval_mode(self.model):
-            hidden_states = self.hidden_states(read, energies)[:, own]
-            if self.model.config.final_norm == "tokens":
-                hidden_states = self.model.norm(hidden_states)
-            return self.model.pooler(hidden_states)
-
-    def hidden_states(self, read: slice, energies: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """Run the layers whose G^2 is known over the tokens to `read`."""
-        device = self.model.device
-        position_ids = torch.arange(read.start, read.stop, device=device).unsqueeze(0)
-        hidden_states = self.model.look_up(self.tokens[read].to(device))  # type: ignore[arg-type]
-        hidden_states = self.model.embed(hidden_states, position_ids=position_ids)
-        for layer, known in zip(self.model.layers, energies, strict=False):
-            hidden_states = layer(hidden_states, None, partial(match_dtype, known), self.tokens.length)
-        return hidden_states
-
-
-def match_dtype(global_energy: torch.Tensor, variants: torch.Tensor) -> torch.Tensor:
-    """Return a G^2 as `token2wave` wants it for these variants."""
-    return global_energy.to(variants.device, torch.promote_types(variants.dtype, torch.float32))
-
-
-# The heads
-
-
-IGNORE_INDEX = -100  # the label of what counts for no loss, to torch, transformers and the collators alike
+IGNORE_INDEX = -100  # the label of tokens and texts that no loss counts: a convention of torch and transformers
 
 
 def check_labels(labels: torch.Tensor, shape: torch.Size, name: str = "labels") -> None:
@@ -872,15 +511,15 @@ def check_labels(labels: torch.Tensor, shape: torch.Size, name: str = "labels") 
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, count: torch.Tensor | int | None = None) -> torch.Tensor:
-    """Mean cross entropy of the labels that are not -100; 0, with a gradient of 0, if all are.
+    """Return the mean cross entropy of the labels that are not -100; 0, with a gradient of 0, if all are.
 
     Args:
-        logits: `(..., C)`, any floating dtype; the loss is computed in float32 at least.
+        logits: `(..., C)`, any floating dtype; the loss is computed in at least float32.
         labels: Class ids from 0 to C - 1 or -100, `(...)`, int64.
-        count: What the sum is divided by, if the mean is one over more batches than this. `None` counts the labels.
+        count: What the sum is divided by, if the mean is over more batches than this one. `None` counts the labels.
 
     Returns:
-        A scalar, float32 at least.
+        A scalar, at least float32.
 
     Raises:
         ValueError: `labels` has another shape, or holds something other than class ids.
@@ -901,17 +540,8 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, count: torch.Tenso
     return total / torch.as_tensor(count, device=total.device).clamp(min=1)
 
 
-def ignore_outside(positions: torch.Tensor, is_real: torch.Tensor, name: str) -> torch.Tensor:
-    """Set positions `(B,)` to -100 unless a real token, one that `is_real` `(B, T)` is true for, stands there."""
-    check_labels(positions, is_real.shape[:1], name)
-    positions = positions.to(is_real.device)
-    places = torch.arange(is_real.shape[1], device=is_real.device)
-    is_inside = (is_real & (positions.unsqueeze(-1) == places)).any(dim=-1)
-    return positions.masked_fill(~is_inside, IGNORE_INDEX)
-
-
 def classification_loss(labels: torch.Tensor, pooled_logits: torch.Tensor, config: WaveConfig) -> torch.Tensor:
-    """The loss of texts: `cross_entropy` for one label a text, else transformers' own."""
+    """Return the loss of texts: `cross_entropy` for one label a text, else that of transformers."""
     problem = config.problem_type
     if problem is None and config.num_labels != 1 and labels.dtype in (torch.int64, torch.int32):
         problem = "single_label_classification"
@@ -920,15 +550,27 @@ def classification_loss(labels: torch.Tensor, pooled_logits: torch.Tensor, confi
     return ForSequenceClassificationLoss(labels, pooled_logits, config)
 
 
+def ignore_outside(positions: torch.Tensor, is_real: torch.Tensor, name: str) -> torch.Tensor:
+    """Set positions `(B,)` to -100 unless they are those of real tokens, where `is_real` `(B, T)` is True."""
+    check_labels(positions, is_real.shape[:1], name)
+    positions = positions.to(is_real.device)
+    places = torch.arange(is_real.shape[1], device=is_real.device)
+    is_inside = (is_real & (positions.unsqueeze(-1) == places)).any(dim=-1)
+    return positions.masked_fill(~is_inside, IGNORE_INDEX)
+
+
+# The heads: their inputs are those of `WaveModel.forward`, unless their docstrings say otherwise
+
+
 def head_dropout(config: WaveConfig) -> nn.Dropout:
-    """Return the dropout of what a classifier reads."""
+    """Return the dropout of the input of a classifier."""
     return nn.Dropout(config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout)
 
 
 class WaveTextHead(WavePreTrainedModel):
-    """Base of the heads that read whole texts, or pairs of them as `config.pair_encoding` says."""
+    """Base of the heads that read whole texts, or pairs of texts as `config.pair_encoding` says."""
 
-    # The loss is a mean over the batch at hand: Trainer itself must account for accumulation and several processes.
+    # The loss is a mean over the batch: Trainer itself must account for accumulation and several processes.
     accepts_loss_kwargs = False
 
     def __init__(self, config: WaveConfig, num_logits: int, bias: bool = True):
@@ -946,12 +588,12 @@ class WaveTextHead(WavePreTrainedModel):
         attention_mask: torch.Tensor | None,
         token_type_ids: torch.LongTensor | None,
         inputs_embeds: torch.Tensor | None,
-        **kwargs: Unpack[TransformersKwargs],
+        **kwargs: Any,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...] | None]:
-        """Return the logits of texts, `(B, num_logits)`, and the hidden states if asked for."""
-        inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids, **kwargs}
+        """Return the logits of texts, `(B, num_logits)`, and the hidden states if requested."""
+        inputs = {"input_ids": input_ids, "token_type_ids": token_type_ids, "inputs_embeds": inputs_embeds, **kwargs}
         tokens = inputs_embeds if input_ids is None else input_ids
-        if self.is_separate and tokens is not None:  # without tokens, the network says what is missing
+        if self.is_separate and tokens is not None:  # without tokens, the model raises
             masks = side_masks(tokens, attention_mask, token_type_ids)
             outputs, second = (self.wave(attention_mask=mask, **inputs) for mask in masks)
             pooled = pair_features(outputs.pooler_output, second.pooler_output)
@@ -982,67 +624,42 @@ class WaveForSequenceClassification(WaveTextHead):
         """Classify texts.
 
         Args:
-            input_ids: See `WaveModel.forward`, as for the next three.
-            attention_mask: `(B, T)`.
-            token_type_ids: `(B, T)`.
-            inputs_embeds: `(B, T, E)`.
             labels: Class ids `(B,)`, int64, for one label a text; 0 or 1 as floats `(B, num_labels)` for several;
-                numbers `(B,)` or `(B, num_labels)` for regression. When given, the loss is computed: cross entropy,
+                numbers `(B,)` or `(B, num_labels)` for regression. If given, the loss is computed: cross entropy,
                 binary cross entropy and mean squared error respectively.
-            **kwargs: `output_hidden_states`, `return_dict`.
 
         Returns:
-            `logits` `(B, num_labels)` and, if asked for, `loss` (a scalar) and `hidden_states` (those of the first
+            `logits` `(B, num_labels)` and, if requested, `loss` (a scalar) and `hidden_states` (those of the first
             sides, if pairs are read separately).
         """
         logits, hidden_states = self.text_logits(input_ids, attention_mask, token_type_ids, inputs_embeds, **kwargs)
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
+        loss = None if labels is None else self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=hidden_states)
 
     def classify_stream(
         self,
-        document: str | os.PathLike | Iterable | Callable[[], Iterable],
+        document: Document,
         tokenizer: PreTrainedTokenizerBase | None = None,
         labels: torch.Tensor | None = None,
         window_size: int = 4096,
     ) -> SequenceClassifierOutput:
-        """Classify one text of any length in constant memory, exactly: the logits are those of one forward pass.
+        """Classify one text of any length in constant memory; the logits are those of one forward pass in eval mode.
 
-        The token ids are written to a temporary file, 4 bytes each, and read once a layer and once more for pooling.
-        The network is in eval mode meanwhile. With `labels` and gradients enabled, `loss.backward()` gives the
-        gradients of one forward pass without dropout; it computes each window anew instead of keeping it.
+        The other arguments and the errors are those of `WaveModel.encode_stream`.
 
         Args:
-            document: The path of a text file in UTF-8; or the chunks of the text in order, as any iterable or a
-                function that returns one. Chunks are strings, which are put together and may be cut anywhere, or
-                token ids, which are used as they are. A text at hand is `[text]`.
-            tokenizer: The model's tokenizer, which text needs. It is given the text in pieces cut before white space,
-                and its special tokens are added to the whole: exact if it splits at white space first, as BERT's does.
-            labels: As for `forward`, for one text.
-            window_size: Tokens that are computed at a time, beside those that local kernels read around them.
+            labels: As for `forward`, for one text. With labels, and gradients enabled, `loss.backward()` gives the
+                gradients of one forward pass without dropout.
 
         Returns:
-            `logits` `(1, num_labels)` and, if asked for, `loss`.
-
-        Raises:
-            ValueError: The document is empty, text comes without a tokenizer, `window_size` is below 1, or there are
-                more tokens than the position table has rows.
-            TypeError: A chunk is neither text nor integers.
-            IndexError: The token table has no row for one of the ids.
+            `logits` `(1, num_labels)` and, if requested, `loss`.
         """
-        if window_size < 1:
-            raise ValueError(f"window_size is {window_size}, but should be at least 1.")
-        tokens = tokenize_document(document, tokenizer)
         with torch.set_grad_enabled(labels is not None and torch.is_grad_enabled()):
-            pooled = WindowedForward(self.wave, tokens, window_size).pool()
+            pooled = self.wave.encode_stream(document, tokenizer, window_size)
             if self.is_separate:
                 pooled = pair_features(pooled, torch.zeros_like(pooled))  # there is no second side
             logits = self.classifier(pooled)
-            loss = None
-            if labels is not None:
-                loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
+        loss = None if labels is None else self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
@@ -1050,7 +667,7 @@ class WaveForMultipleChoice(WaveTextHead):
     """A Wave Network that chooses among texts: each gets one score, and the highest wins."""
 
     def __init__(self, config: WaveConfig):
-        # A bias would raise the scores of all choices alike, and change nothing.
+        # A bias would raise the scores of all choices alike and change nothing.
         super().__init__(config, 1, bias=False)
 
     @can_return_tuple
@@ -1064,32 +681,20 @@ class WaveForMultipleChoice(WaveTextHead):
         labels: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> MultipleChoiceModelOutput:
-        """Choose among C texts or pairs of texts.
+        """Choose among C texts or pairs of texts: all inputs are `(B, C, T)` or, embedded, `(B, C, T, E)`.
 
         Args:
-            input_ids: `(B, C, T)`; else see `WaveModel.forward`, as for the next four.
-            attention_mask: `(B, C, T)`.
-            token_type_ids: `(B, C, T)`.
-            inputs_embeds: `(B, C, T, E)`.
-            position_ids: `(B, C, T)`.
-            labels: The right choices from 0 to C - 1, `(B,)`, int64. When given, the loss, cross entropy, is computed.
-            **kwargs: `output_hidden_states`, `return_dict`.
+            labels: The right choices from 0 to C - 1, `(B,)`, int64. If given, the loss, cross entropy, is computed.
 
         Returns:
-            `logits` `(B, C)` and, if asked for, `loss` (a scalar) and `hidden_states`, each `(B * C, T, H)`.
+            `logits` `(B, C)` and, if requested, `loss` (a scalar) and `hidden_states`, each `(B * C, T, H)`.
 
         Raises:
-            ValueError: `labels` has another shape, or is no choice.
+            ValueError: `labels` has another shape, or holds something other than choices.
         """
-        inputs = {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "token_type_ids": token_type_ids,
-            "inputs_embeds": inputs_embeds,
-            "position_ids": position_ids,
-        }
-        texts: Any = {name: None if choices is None else choices.flatten(0, 1) for name, choices in inputs.items()}
-        scores, hidden_states = self.text_logits(**texts, **kwargs)
+        inputs = (input_ids, attention_mask, token_type_ids, inputs_embeds, position_ids)
+        texts: Any = [None if choices is None else choices.flatten(0, 1) for choices in inputs]
+        scores, hidden_states = self.text_logits(*texts[:-1], position_ids=texts[-1], **kwargs)
         tokens: Any = inputs_embeds if input_ids is None else input_ids
         logits = scores.view(tokens.shape[:2])
         loss = None if labels is None else cross_entropy(logits, labels)
@@ -1120,19 +725,15 @@ class WaveTokenHead(WavePreTrainedModel):
         """Label tokens.
 
         Args:
-            input_ids: See `WaveModel.forward`, as for the next three.
-            attention_mask: `(B, T)`.
-            token_type_ids: `(B, T)`.
-            inputs_embeds: `(B, T, E)`.
-            labels: Class ids `(B, T)`, int64, or -100 for a token without a label. When given, the loss, cross
-                entropy, is computed.
-            **kwargs: `output_hidden_states`, `return_dict`; `num_items_in_batch`, the number of labels that the loss
-                is a mean over, if not those of this batch.
+            labels: Class ids `(B, T)`, int64, or -100 for a token without a label. If given, the loss, cross entropy,
+                is computed.
+            **kwargs: Also `num_items_in_batch`, the number of labels that the loss is a mean over, if it is not that
+                of this batch.
 
         Returns:
-            `logits` `(B, T, C)`, meaningless at masked tokens, and, if asked for, `loss` (a scalar) and
+            `logits` `(B, T, C)`, meaningless at masked tokens, and, if requested, `loss` (a scalar) and
             `hidden_states`. In training with labels and `config.sparse_prediction`, the logits are those of the N
-            tokens with a label, `(N, C)`.
+            labelled tokens, `(N, C)`.
 
         Raises:
             ValueError: `labels` has another shape, or holds something other than class ids.
@@ -1143,12 +744,12 @@ class WaveTokenHead(WavePreTrainedModel):
             check_labels(labels, hidden_states.shape[:2])
             has_label = labels != IGNORE_INDEX
             hidden_states, labels = hidden_states[has_label], labels[has_label]
-        logits = self.token_logits(self.wave.normalize_tokens(hidden_states))
+        logits = self.token_logits(self.wave.normalized_tokens(hidden_states))
         loss = None if labels is None else cross_entropy(logits, labels, kwargs.get("num_items_in_batch"))
         return self.output_class(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
     def token_logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Map hidden states `(..., H)` to logits `(..., C)`."""
+        """Map normalised tokens `(..., H)` to logits `(..., C)`."""
         raise NotImplementedError
 
 
@@ -1169,7 +770,7 @@ class WaveForTokenClassification(WaveTokenHead):
 
 
 class WavePredictionHead(nn.Module):
-    """What leads from hidden states to the space of the token table: `(..., H)` to `(..., E)`."""
+    """Map tokens to the space of the token table: `(..., H)` to `(..., E)`."""
 
     def __init__(self, config: WaveConfig):
         super().__init__()
@@ -1182,11 +783,11 @@ class WavePredictionHead(nn.Module):
 
 
 class WaveForMaskedLM(WaveTokenHead):
-    """A Wave Network that tells which tokens stood where [MASK] stands now: it learns from texts without labels.
+    """A Wave Network that predicts masked tokens, to pre-train on texts without labels.
 
-    What a wave can know of a masked token is the sum over its text, G, and what a local kernel or positions tell of
-    its place. Without these two, all masked tokens of a text get the same logits. The head is BERT's
-    (arXiv:1810.04805): its logits are products with the rows of the token table, if `config.tie_word_embeddings`.
+    All that a wave knows about a masked token is G, the sum over its text, and what kernels or positions add. Without
+    kernels and positions, all masked tokens of a text get the same logits. The head is BERT's (arXiv:1810.04805): its
+    logits are products with the rows of the token table, if `config.tie_word_embeddings`.
     """
 
     output_class = MaskedLMOutput
@@ -1199,8 +800,8 @@ class WaveForMaskedLM(WaveTokenHead):
         self.post_init()
         if self.wave.halo == 0 and self.wave.embed_positions is None:
             logger.warning_once(
-                "All [MASK] of a text will get the same prediction, since nothing tells the network their places: set "
-                "local_kernel_size or variant_kernel_size (3, say), or max_position_embeddings, in the config."
+                "All [MASK] tokens of a text get the same prediction, as the network does not see where they are: set "
+                "local_kernel_size or variant_kernel_size (to 3, say) or max_position_embeddings in the config."
             )
 
     def get_output_embeddings(self) -> nn.Module:
@@ -1216,16 +817,16 @@ class WaveForMaskedLM(WaveTokenHead):
 class WaveForQuestionAnswering(WavePreTrainedModel):
     """A Wave Network that finds the answer to a question in a text: its first and its last token.
 
-    The question and the text are a pair, read as one text whatever `config.pair_encoding` says.
+    Question and text are a pair that is read as one text, whatever `config.pair_encoding` is.
     """
 
-    # The loss is a mean over the batch at hand: Trainer itself must account for accumulation and several processes.
+    # The loss is a mean over the batch: Trainer itself must account for accumulation and several processes.
     accepts_loss_kwargs = False
 
     def __init__(self, config: WaveConfig):
         super().__init__(config)
         self.wave = WaveModel(config)
-        # A bias would raise the scores of all tokens alike, and change nothing.
+        # A bias would raise the scores of all tokens alike and change nothing.
         self.qa_outputs = nn.Linear(config.hidden_size, 2, bias=False)
         self.post_init()
 
@@ -1243,25 +844,20 @@ class WaveForQuestionAnswering(WavePreTrainedModel):
         """Score each token as the first and as the last one of the answer.
 
         Args:
-            input_ids: See `WaveModel.forward`, as for the next three.
-            attention_mask: `(B, T)`.
-            token_type_ids: `(B, T)`.
-            inputs_embeds: `(B, T, E)`.
-            start_positions: Where the answers start, `(B,)`, int64. What is no place of a real token, as where
-                truncation took it away, is ignored.
-            end_positions: Their last tokens, likewise. With both, the loss is computed, the mean of the two cross
+            start_positions: The first tokens of the answers, `(B,)`, int64. Positions outside the real tokens, such as
+                those of answers that truncation removed, are ignored.
+            end_positions: The last tokens, likewise. With both, the loss is computed, the mean of the two cross
                 entropies.
-            **kwargs: `output_hidden_states`, `return_dict`.
 
         Returns:
-            `start_logits` and `end_logits`, each `(B, T)`, the lowest number at masked tokens, and, if asked for,
+            `start_logits` and `end_logits`, each `(B, T)`, the lowest number at masked tokens, and, if requested,
             `loss` (a scalar) and `hidden_states`.
 
         Raises:
             ValueError: The positions have another shape, or are not integers.
         """
         outputs = self.wave(input_ids, attention_mask, token_type_ids, inputs_embeds, **kwargs)
-        logits = self.qa_outputs(self.wave.normalize_tokens(outputs.last_hidden_state))
+        logits = self.qa_outputs(self.wave.normalized_tokens(outputs.last_hidden_state))
         is_real = torch.ones_like(logits[..., 0], dtype=torch.bool) if attention_mask is None else attention_mask != 0
         logits = logits.masked_fill(~is_real.unsqueeze(-1), torch.finfo(logits.dtype).min)
         start_logits, end_logits = logits.unbind(dim=-1)

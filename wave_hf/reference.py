@@ -1,8 +1,8 @@
-"""The papers' equations with complex tensors, slow and literal: the oracle that the tests hold the network against.
+"""The papers' equations with complex tensors, slow and literal: the oracle that the tests compare the network with.
 
 Zhang & Sheng, "Wave Network", arXiv:2411.02674, and "Token2Wave", arXiv:2411.06989. A text is a real tensor
-`tokens` of shape `(..., T, H)`: T tokens w_1 .. w_T, each with H dimensions. Where G_k = 0 the equations divide
-by zero and these functions return nan, as the papers leave that case open.
+`tokens` of shape `(..., T, H)`: T tokens w_1 .. w_T, each with H dimensions. The papers leave open what happens where
+G_k = 0: there the equations divide by zero, and these functions return nan.
 """
 
 import torch
@@ -25,10 +25,10 @@ def token2wave(tokens: torch.Tensor) -> torch.Tensor:
 
 
 def wave_interference(wave: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Z + Z', waves that overlap: `(..., T, H)`, complex."""
+    """Z + Z', the sum of two waves: `(..., T, H)`, complex."""
     return wave + other
 
 
 def wave_modulation(wave: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Z Z' = G G' exp(i (alpha + alpha')), a wave carried by another: `(..., T, H)`, complex."""
+    """Z Z' = G G' exp(i (alpha + alpha')), the product of two waves: `(..., T, H)`, complex."""
     return wave * other

@@ -1,4 +1,4 @@
-"""Training a compact tokenizer on one's own texts."""
+"""Train a compact tokenizer on your own texts."""
 
 import sys
 from collections import Counter
@@ -11,23 +11,24 @@ from transformers import BertTokenizer
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 30522, do_lower_case: bool = True) -> BertTokenizer:
-    """Train a WordPiece vocabulary on texts and return it as a stock `BertTokenizer`.
+    """Train a WordPiece vocabulary on texts and return it as a standard `BertTokenizer`.
 
-    The tokenizer needs nothing of this package: once saved, `AutoTokenizer.from_pretrained` loads it wherever
-    transformers is installed. The same texts give the same vocabulary in every process.
+    The saved tokenizer does not need this package: `AutoTokenizer.from_pretrained` loads it wherever transformers is
+    installed. The same texts give the same vocabulary in every process.
 
     Args:
-        texts: The texts, for instance a list, a generator or a column of a dataset. They are held in memory.
-        vocab_size: The most tokens the vocabulary may have, special tokens included. Small corpora give fewer, since
-            only what occurs twice becomes a token of several characters: `len(tokenizer)` is the size a model needs.
-        do_lower_case: Whether to lowercase texts and strip their accents, in training and ever after.
+        texts: The texts, such as a list, a generator or a column of a dataset. They are held in memory.
+        vocab_size: The maximum number of tokens, special tokens included. Small corpora give fewer, as a token of
+            several characters must occur at least twice: `len(tokenizer)` is the size that a model needs.
+        do_lower_case: Whether the tokenizer lowercases texts and strips accents.
 
     Returns:
         A tokenizer that encodes a text as `[CLS] a [SEP]` and a pair as `[CLS] a [SEP] b [SEP]`; `[PAD]` has the id 0.
-        A word becomes `[UNK]` only if the vocabulary lacks one of its characters, or if it has more than 100 of them.
+        A word becomes `[UNK]` only if the vocabulary lacks one of its characters, or if it has more than 100
+            characters.
 
     Raises:
-        ValueError: If `texts` holds no text, or if `vocab_size` is too small for the special tokens and one character.
+        ValueError: `texts` holds no text, or `vocab_size` is too small for the special tokens and one character.
 
     Example:
         ```python
@@ -43,18 +44,18 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 30522, do_lower_case
     smallest_size = len(special_tokens) + 2
     if vocab_size < smallest_size:
         raise ValueError(
-            f"`vocab_size` is {vocab_size}, but must be at least {smallest_size}: the special tokens take "
-            f"{len(special_tokens)} and a character up to 2."
+            f"vocab_size is {vocab_size}, but should be at least {smallest_size}: there are {len(special_tokens)} "
+            "special tokens, and a character takes up to 2."
         )
     texts = list(texts)
     backend = tokenizer.backend_tokenizer
-    # A character takes up to two tokens, `a` and `##a`: with half of the room they cannot exceed the vocabulary.
+    # A character takes up to two tokens, `a` and `##a`, so half as many characters as free tokens always fit.
     characters = _most_common_characters(backend, texts, (vocab_size - len(special_tokens)) // 2)
     if not characters:
-        raise ValueError("`texts` holds no text to train a tokenizer on: give at least one string that is not blank.")
+        raise ValueError("texts holds no text, but should hold at least one string that is not blank.")
 
-    # Left alone, the trainer numbers the `##a` tokens in the order of a randomly seeded hash map, and by these numbers
-    # chooses between equally frequent merges (huggingface/tokenizers#1794). It keeps the order of special tokens.
+    # By default the trainer numbers the `##a` tokens in the order of a randomly seeded hash map, and by these numbers
+    # it chooses between equally frequent merges (huggingface/tokenizers#1794). The order of special tokens is kept.
     continuations = [f"##{character}" for character in characters if _continues_words(backend, character)]
     trainer = WordPieceTrainer(
         vocab_size=vocab_size,
@@ -62,7 +63,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 30522, do_lower_case
         special_tokens=special_tokens + continuations,
         initial_alphabet=characters,
         limit_alphabet=len(characters),
-        show_progress=sys.stdout.isatty(),  # elsewhere the bars are empty lines
+        show_progress=sys.stdout.isatty(),  # elsewhere the progress bars are empty lines
     )
     backend.train_from_iterator(texts, trainer)
     return BertTokenizer(vocab=backend.get_vocab(), do_lower_case=do_lower_case)
@@ -73,10 +74,10 @@ def _most_common_characters(backend: Tokenizer, texts: list[str], number: int) -
     for character, count in Counter(chain.from_iterable(texts)).items():
         for normalized in backend.normalizer.normalize_str(character):
             counts[normalized] += count
-    del counts[" "]  # the only white space that normalizing leaves
+    del counts[" "]  # the normalizer leaves no other white space
     return [character for character, _ in counts.most_common(number)]
 
 
 def _continues_words(backend: Tokenizer, character: str) -> bool:
-    """Whether a character can stand inside a word, unlike punctuation and Chinese, whose characters are words."""
+    """Whether a character can be inside a word; punctuation marks and Chinese characters are words by themselves."""
     return len(backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(f"a{character}"))) == 1

@@ -31,7 +31,8 @@ from transformers import (
 from .compression import prune_vocabulary
 from .configuration_wave import WaveConfig
 from .files import load_texts, new_folder
-from .modeling_wave import WaveModel, special_tokens
+from .modeling_wave import WaveModel
+from .streaming import special_tokens
 
 BATCH_SIZE = 1024
 SIF_COEFFICIENT = 1e-3  # a of a / (a + p): the middle of the range that Arora et al. recommend

@@ -4,14 +4,14 @@ import copy
 
 import pytest
 import torch
-from builders import configs, tiny_config
+from builders import OPERATIONS, POOLINGS, READOUTS, configs, tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, BertConfig, FNetConfig, RobertaConfig
 
-from wave_hf.analysis import cost
+from wave_hf.analysis import complexity, cost
 from wave_hf.analysis.complexity import fourier_transform_flops
 
 # Wide enough that what does not grow with the width is little beside it.
@@ -105,6 +105,19 @@ def test_a_wave_network_is_linear_in_the_length_and_bert_is_not():
     assert growth["wave_network"] == pytest.approx((4, 4), rel=1e-2)
     assert growth["bert"][0] > 5
     assert growth["bert"][1] > 10
+
+
+@pytest.mark.parametrize("table", ["WAVE_OPERATION_COSTS", "READOUT_COSTS", "POOLING_COSTS"])
+def test_forgotten_formula_is_an_error(table, monkeypatch):
+    monkeypatch.setattr(complexity, table, {})
+    with pytest.raises(ValueError, match=r"='\w+' has no cost formula, but should have one in wave_hf.analysis"):
+        cost(tiny_config(), 1, 1)
+
+
+def test_every_part_has_a_formula():
+    assert complexity.WAVE_OPERATION_COSTS.keys() == set(OPERATIONS)
+    assert complexity.READOUT_COSTS.keys() == set(READOUTS)
+    assert complexity.POOLING_COSTS.keys() == set(POOLINGS)
 
 
 def test_other_networks_and_activations_are_refused():

@@ -1,6 +1,6 @@
 """Looking into Wave Networks; `python -m wave_hf.analysis MODEL_DIR --out DIR` writes a report of it all."""
 
-from ..modeling_wave import magnitude
+from ..waves import magnitude
 from .attribution import Attribution, TokenShares, integrated_gradients, token_shares
 from .complexity import Cost, cost
 from .gradients import GradientRecorder

@@ -122,7 +122,7 @@ def wave_cost(config: WaveConfig, batch_size: int, length: int) -> Cost:
             dropout(tokens, width, config.hidden_dropout_prob),
             *(wave_layer(config, layer_idx, tokens) for layer_idx in range(config.num_hidden_layers)),
             layer_norm(tokens if config.final_norm == "tokens" else batch_size, width),
-            kept(tokens, width) if config.pooling == "max" else Cost(),
+            formula(POOLING_COSTS, "pooling", config.pooling)(tokens, width),
         ]
     )
     return network.repeated(sides) + linear(batch_size, sides * width, config.num_labels or 0)
@@ -156,22 +156,48 @@ def local_kernel(tokens: int, width: int, kernel_size: int | None, groups: int) 
 
 
 def wave_mixer(config: WaveConfig, layer_idx: int, tokens: int) -> Cost:
-    """`WaveMixer`: both variants, which keep their real and their imaginary parts, and the readout."""
+    """`WaveMixer`: both variants, the wave operation and the readout."""
     width, operation = config.hidden_size, config.layer_operation(layer_idx)
     variants = linear(tokens, width, 2 * width)
     variants += local_kernel(tokens, 2 * width, config.variant_kernel_size, groups=2 * width)
     if config.scale_waves:
         variants += kept(tokens, 2 * width)  # before they are scaled
-    waves = kept(2, tokens, 2 * width)
-    if config.readout == "cartesian":
-        return variants + waves + linear(tokens, 2 * width, width)
-    if config.readout == "magnitude":
-        # The combined wave, and its magnitude, unless that goes unchanged into the next norm, which keeps it anyway.
-        is_last = layer_idx == config.num_hidden_layers - 1 and not config.intermediate_size
-        is_changed = config.residual or config.hidden_dropout_prob > 0 or (is_last and config.final_norm == "pooled")
-        return variants + waves + kept(2 + (is_changed and not config.update_norm), tokens, width)
-    # The real part of an interference is a sum, for which nothing of the waves need be kept.
-    return variants if operation == "interference" else variants + waves
+    waves = formula(WAVE_OPERATION_COSTS, "wave_operation", operation)(config, tokens)
+    return variants + waves + formula(READOUT_COSTS, "readout", config.readout)(config, layer_idx, tokens)
+
+
+def modulation(config: WaveConfig, tokens: int) -> Cost:
+    """A product, which keeps the real and the imaginary parts of both variants."""
+    return kept(2, tokens, 2 * config.hidden_size)
+
+
+def interference(config: WaveConfig, tokens: int) -> Cost:
+    """A sum; the imaginary parts, where they are read, keep themselves and the variants."""
+    return Cost() if config.readout == "real" else kept(2, tokens, 2 * config.hidden_size)
+
+
+def magnitude(config: WaveConfig, layer_idx: int, tokens: int) -> Cost:
+    """The combined wave, and its magnitude, unless that goes unchanged into the next norm, which keeps it anyway."""
+    is_last = layer_idx == config.num_hidden_layers - 1 and not config.intermediate_size
+    is_changed = config.residual or config.hidden_dropout_prob > 0 or (is_last and config.final_norm == "pooled")
+    return kept(2 + (is_changed and not config.update_norm), tokens, config.hidden_size)
+
+
+def formula(table: dict[str, Callable[..., Cost]], field: str, name: str) -> Callable[..., Cost]:
+    """Return the cost formula of a wave operation, a readout or a pooling."""
+    if name not in table:
+        raise ValueError(f"{field}={name!r} has no cost formula, but should have one in {__name__}.")
+    return table[name]
+
+
+# By the names in `waves.WAVE_OPERATIONS`, `waves.READOUTS` and `modeling_wave.POOLINGS`.
+WAVE_OPERATION_COSTS: dict[str, Callable[..., Cost]] = {"modulation": modulation, "interference": interference}
+READOUT_COSTS: dict[str, Callable[..., Cost]] = {
+    "cartesian": lambda config, _, tokens: linear(tokens, 2 * config.hidden_size, config.hidden_size),
+    "real": lambda *_: Cost(),
+    "magnitude": magnitude,
+}
+POOLING_COSTS: dict[str, Callable[..., Cost]] = {"mean": lambda *_: Cost(), "cls": lambda *_: Cost(), "max": kept}
 
 
 # BERT and FNet

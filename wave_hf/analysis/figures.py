@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from transformers import PreTrainedConfig
 
-from ..modeling_wave import magnitude
+from ..waves import magnitude
 from .complexity import cost
 from .convergence import Run
 from .independence import Independence

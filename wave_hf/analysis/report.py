@@ -22,7 +22,8 @@ from .. import __version__
 from ..configuration_wave import WaveConfig
 from ..documentation_corpus import load_documentation_corpus
 from ..files import load_classifier, load_rows, new_folder
-from ..modeling_wave import WaveForSequenceClassification, magnitude
+from ..modeling_wave import WaveForSequenceClassification
+from ..waves import magnitude
 from . import figures
 from .attribution import integrated_gradients, token_shares, why_not_additive
 from .complexity import Cost, cost

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ..modeling_wave import Wave, WaveMixer, WavePreTrainedModel
+from ..modeling_wave import WaveMixer, WavePreTrainedModel
+from ..waves import Wave
 from .inputs import encode
 
 
