@@ -26,12 +26,14 @@ from wave_hf.training.checkpoints import find_trainer_checkpoint
 from wave_hf.training.encoder_distillation import (
     EncoderDistillationArguments,
     EncoderDistillationTrainer,
+    mean_cosine,
+    read_texts,
+)
+from wave_hf.training.encoder_student import (
     evaluate_encoder,
     load_components,
     load_encoder_teachers,
-    mean_cosine,
     plant_teacher_tokens,
-    read_texts,
     save_encoder,
     shrink_updates,
     tokenize_texts,
