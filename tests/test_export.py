@@ -137,6 +137,13 @@ def test_a_missing_text_pair_is_empty(tmp_path):
     assert load_validation_rows(file, tiny_config()) == ([("one", "wave"), ("two", "")], None)
 
 
+def test_lists_of_labels_are_not_read(tmp_path):
+    file = tmp_path / "rows.json"
+    file.write_text('{"text": "one", "label": ["sea", "air"]}\n')
+    config = tiny_config(problem_type="multi_label_classification")
+    assert load_validation_rows(str(file), config) == (["one"], None)
+
+
 @pytest.mark.slow
 class TestFolder:
     def test_holds_one_file_each(self, exported):

@@ -147,11 +147,13 @@ def load_validation_rows(file: str | None, config: WaveConfig) -> tuple[list[Any
     """Return texts, or pairs of them, and the ids of their labels, or `None` if they do not have one label each."""
     if file is None:
         return list(load_documentation_corpus()["validation"]["text"]), None
-    rows = read_file(file, ["text", "text_pair"], "label", optional=["text_pair", "label"])
+    has_classes = config.problem_type in (None, "single_label_classification")
+    label_column = "label" if has_classes else None  # others, such as lists of labels, are not measured
+    rows = read_file(file, ["text", "text_pair"], label_column, optional=["text_pair", "label"])
     texts: list[Any] = list(rows["text"])
     if "text_pair" in rows.column_names:
         texts = [(text, text_pair or "") for text, text_pair in zip(texts, rows["text_pair"], strict=True)]
-    if "label" not in rows.column_names or config.problem_type not in (None, "single_label_classification"):
+    if "label" not in rows.column_names:
         return texts, None
     names = list(rows["label"])
     id2label: dict[Any, str] = config.id2label or {}
