@@ -34,9 +34,10 @@ from wave_hf.training.data import (
     map_options,
     select_splits,
 )
-from wave_hf.training.errors import exit_all_ranks
+from wave_hf.training.errors import exit_all_ranks, exit_on_error
 from wave_hf.training.hub import create_repository, publish
 from wave_hf.training.loading import load_config, load_model_and_tokenizer
+from wave_hf.training.readers import text_or_empty
 from wave_hf.training.setup import needed_splits, setup_run
 from wave_hf.training.trainer import make_trainer, train_and_evaluate
 
@@ -65,7 +66,7 @@ def main() -> None:
             model_args, config, texts, training_args.seed, checkpoint, AutoModelForMultipleChoice
         )
         # Four pairs of texts for each row.
-        options = length_options(tokenizer, model.config, data_args)
+        options = length_options(tokenizer, model.config, data_args, is_training="train" in rows)
         splits = {split: tokenize(of_split, tokenizer, options, data_args) for split, of_split in rows.items()}
         create_repository(training_args)
 
@@ -86,10 +87,8 @@ def read_rows(rows: Dataset, split: str) -> Dataset:
         label = feature.int2str(row["label"]) if is_class else str(row["label"])
         if label not in names:
             raise SystemExit(f"Row {index} of the {split} data has the label {label}, but should have 0 to 3")
-        for name in TEXTS:
-            if isinstance(row[name], list | dict):
-                raise SystemExit(f"Row {index} of the {split} data has the {name} {row[name]}, but should have a text")
-        return {**{name: "" if row[name] is None else str(row[name]) for name in TEXTS}, "label": int(label)}
+        with exit_on_error(f"Row {index} of the {split} data"):
+            return {**{name: text_or_empty(row[name]) for name in TEXTS}, "label": int(label)}
 
     features = Features({**dict.fromkeys(TEXTS, Value("string")), "label": Value("int64")})
     options = {"with_indices": True, "remove_columns": rows.column_names, "features": features}

@@ -67,6 +67,11 @@ def test_label_that_is_no_ending(refused, write, choices):
     )
 
 
+def test_ending_that_is_no_text(refused, write, choices):
+    file = write("odd.json", [choices[0] | {"ending1": ["was", "dry"]}])
+    assert "Row 0 of the train data: ['was', 'dry'] is a list" in refused("--train_file", file, "--do_train")
+
+
 def test_missing_ending(refused, write):
     file = write("few.csv", [{"sent1": "a", "sent2": "b", "ending0": "c", "label": 0}])
     assert "no column ending1" in refused("--train_file", file, "--do_train")

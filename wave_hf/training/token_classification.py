@@ -136,7 +136,7 @@ def tokenize_words(
     Returns:
         Token ids and labels of each split, and `word_ids`: the index of each token's word, None for special tokens.
     """
-    options = length_options(tokenizer, config, data_args)
+    options = length_options(tokenizer, config, data_args, is_training="train" in rows)
 
     def encode(batch: dict[str, list]) -> dict[str, Any]:
         encoded = tokenizer(batch["tokens"], is_split_into_words=True, **options)
