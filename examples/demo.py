@@ -59,8 +59,8 @@ def load(name: str | None) -> tuple[WaveForSequenceClassification, PreTrainedTok
     if name is None:
         raise SystemExit("Name a model: pass --model_name_or_path, or set the environment variable MODEL_NAME_OR_PATH")
     with exit_on_error(f"Model {name}"):
-        model = AutoModelForSequenceClassification.from_pretrained(name)
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = AutoModelForSequenceClassification.from_pretrained(name, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         token_shares(model, tokenizer, "a")
     return model, tokenizer
 

@@ -31,7 +31,7 @@ from transformers.utils.logging import ERROR, WARNING, tqdm
 from wave_hf.training.arguments import ModelArguments, parse_arguments
 from wave_hf.training.checkpoints import find_checkpoint
 from wave_hf.training.data import check_same_rows, set_truncation
-from wave_hf.training.errors import exit_all_ranks
+from wave_hf.training.errors import exit_all_ranks, exit_on_full_disk
 from wave_hf.training.glue import GlueArguments, load_glue
 from wave_hf.training.hub import create_repository
 from wave_hf.training.loading import load_model_and_tokenizer
@@ -80,7 +80,8 @@ def main() -> None:
         create_repository(args)
 
     check_same_rows(splits)
-    TrainingLoop(args, accelerator, model, tokenizer, splits, task, metric).run(checkpoint)
+    with exit_on_full_disk(args.output_dir):
+        TrainingLoop(args, accelerator, model, tokenizer, splits, task, metric).run(checkpoint)
 
 
 class TrainingLoop:

@@ -18,6 +18,10 @@ from hypothesis import settings
 
 from wave_hf import WaveConfig
 
+# Each of the two workers of pytest-xdist, and each process that a test starts, computes on one core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
 Rows = list[dict[str, Any]]
 
 # The same examples in every run and no time limit, so that a failure can be reproduced everywhere.

@@ -305,7 +305,7 @@ class TestReport:
         texts = [random_text(9, seed) for seed in range(50)]
         labels = logits_of(model, texts).argmax(-1)
         labels[:10] = (labels[:10] + 1) % 3  # wrong
-        report = measure_agreement(fold(model, TOKENIZER, "int8"), model, texts, labels)
+        report = measure_agreement(fold(model, TOKENIZER, "int8"), model, TOKENIZER, texts, labels)
         assert report["rows"] == 50
         checkpoint, folded = report["forms"]["checkpoint"], report["forms"]["folded"]
         assert checkpoint["max_difference"] == 0
@@ -317,6 +317,6 @@ class TestReport:
 
     def test_of_vectors(self):
         model = folding_model(WaveModel)
-        report = measure_agreement(fold(model, TOKENIZER), model, ["w1", ("w2", "w3")])
+        report = measure_agreement(fold(model, TOKENIZER), model, TOKENIZER, ["w1", ("w2", "w3")])
         assert report["forms"]["folded"].keys() == {"bytes", "max_difference"}
         assert report["forms"]["folded"]["max_difference"] < 1e-5

@@ -57,7 +57,7 @@ def load_classifier(model_dir: str) -> tuple[WaveForSequenceClassification, PreT
     if architecture != head:
         raise ValueError(f"{model_dir}: the architecture of config.json is {architecture}, but should be {head}.")
     cached_file(model_dir, "tokenizer.json")  # raises if it is missing, which AutoTokenizer does not
-    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    tokenizer = AutoTokenizer.from_pretrained(model_dir, trust_remote_code=False)
     model, loading = WaveForSequenceClassification.from_pretrained(
         model_dir, dtype=torch.float32, output_loading_info=True
     )

@@ -124,7 +124,7 @@ def load_model(model_dir: str) -> tuple[WaveForSequenceClassification | WaveMode
     if config.get("architectures") != [WaveModel.__name__]:
         return load_classifier(model_dir)
     model = WaveModel.from_pretrained(model_dir, dtype=torch.float32)
-    return model.eval(), AutoTokenizer.from_pretrained(model_dir)
+    return model.eval(), AutoTokenizer.from_pretrained(model_dir, trust_remote_code=False)
 
 
 # The weights

@@ -113,8 +113,8 @@ def transplant(
     source = None if config_name is None else str(find_recipe(config_name) or config_name)
     with new_folder(out_dir) as folder:
         config = None if source is None else load_wave_config(source)
-        tokenizer = AutoTokenizer.from_pretrained(encoder)
-        model = AutoModel.from_pretrained(encoder, dtype=torch.float32).eval()
+        tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
+        model = AutoModel.from_pretrained(encoder, dtype=torch.float32, trust_remote_code=False).eval()
         texts = load_texts(train_file) if frequency_weights or vocab_size is not None else []
         table = token_vectors(model, tokenizer, vectors)
         config = config or WaveConfig(hidden_size=table.shape[1])
@@ -137,7 +137,7 @@ def transplant(
 
 def load_wave_config(config_name: str) -> WaveConfig:
     """Load the config of a Wave Network, or raise ValueError if it is that of another network."""
-    config = AutoConfig.from_pretrained(config_name)
+    config = AutoConfig.from_pretrained(config_name, trust_remote_code=False)
     if not isinstance(config, WaveConfig):
         raise ValueError(
             f"the model_type of {config_name} is {config.model_type!r}, but should be {WaveConfig.model_type!r}."

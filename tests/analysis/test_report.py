@@ -139,4 +139,4 @@ class TestRefusals:
 
     def test_rows_without_labels(self, inputs, tmp_path, monkeypatch):
         options = ["--data", write_rows(tmp_path / "texts.csv", text=TEXTS)]
-        self.refuse(monkeypatch, tmp_path, inputs / "waves", "should have a label in each row", *options)
+        self.refuse(monkeypatch, tmp_path, inputs / "waves", "there is no column label, but text", *options)

@@ -129,3 +129,9 @@ def test_resume_at_the_last_step_reports_the_loss_of_the_training(run, train_fil
     whole = run(*options, output="whole")
     again = run(*options, "--resume_from_checkpoint", whole / "checkpoint-18", output="again")
     assert results(again)["train_loss"] == pytest.approx(results(whole)["train_loss"], rel=1e-6)
+
+
+def test_best_metric_that_does_not_exist_is_named_beside_those_that_do(run, files):
+    options = ("--eval_strategy", "steps", "--eval_steps", 1, "--save_steps", 1, "--load_best_model_at_end")
+    with pytest.raises(SystemExit, match=r"--metric_for_best_model: .*eval_speed.*eval_accuracy"):
+        run(*files, "--do_train", "--max_steps", 1, *options, "--metric_for_best_model", "speed")

@@ -113,6 +113,11 @@ def test_accuracy_of_each_kind_of_place():
     assert scores == {"accuracy": 0.5, "accuracy_masked": 0.5, "accuracy_kept": 1, "accuracy_random": 0}
 
 
+def test_numbers_are_texts(run, write):
+    file = write("numbers.json", [{"text": 1000 + i} for i in range(50)])
+    run("--train_file", file, "--do_train", "--max_steps", 1)
+
+
 class TestWrongInput:
     def test_stream_without_an_end(self, refused, text_file):
         assert "--max_steps" in refused("--train_file", text_file, "--do_train", "--streaming")
@@ -120,6 +125,13 @@ class TestWrongInput:
     def test_stream_without_validation_rows(self, refused, text_file):
         options = ("--do_train", "--do_eval", "--streaming", "--max_steps", 1)
         assert "--validation_file" in refused("--train_file", text_file, *options)
+
+    @pytest.mark.parametrize("value", [[2, 3], {"a": 1}])
+    @pytest.mark.parametrize("options", [(), ("--streaming", "--max_steps", 1)])
+    def test_what_is_no_text_is_refused_with_its_row(self, refused, write, rows, value, options):
+        file = write("ids.json", [*rows, {"text": value}])
+        message = refused("--train_file", file, "--do_train", *options)
+        assert "The train data: row 72, column text: " in message
 
     def test_no_text(self, refused, write):
         assert "text" in refused("--train_file", write("empty.csv", [{"text": " "}]), "--do_train", "--line_by_line")

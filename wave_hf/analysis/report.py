@@ -159,7 +159,7 @@ def load_bert_config(name: str | None) -> BertConfig:
     """Return the config of a recipe, folder or Hub id, or of a small BERT."""
     if name is None:
         return BertConfig(hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024)
-    config = AutoConfig.from_pretrained(find_recipe(name) or name)
+    config = AutoConfig.from_pretrained(find_recipe(name) or name, trust_remote_code=False)
     if not isinstance(config, BertConfig):
         raise ValueError(f"bert_config is {name!r}, whose model_type is {config.model_type!r}, but should be 'bert'.")
     return config

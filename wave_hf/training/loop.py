@@ -179,7 +179,7 @@ def push_folder(args: LoopArguments, accelerator: Accelerator, message: str) -> 
                 repo_id=str(args.hub_model_id),
                 folder_path=args.output_dir,
                 commit_message=message,
-                ignore_patterns=["step_*", "epoch_*"],
+                ignore_patterns=["_*", "step_*", "epoch_*"],
                 token=args.hub_token,
             )
 

@@ -21,6 +21,7 @@ from transformers import (
 from ..modeling_wave import IGNORE_INDEX
 from .arguments import DataArguments
 from .data import column_names, hold_out_and_limit, map_options, select_splits
+from .rows import read_text_column
 from .trainer import LengthGroupedTrainer
 
 # Rows, or a stream of them.
@@ -85,15 +86,14 @@ def read_texts(
     """Reduce the needed splits to `text`, hold out validation rows if there are none, and limit their number.
 
     Raises:
-        SystemExit: A split or the column is missing, or a stream lacks an option that it needs.
+        SystemExit: A split or the column is missing, a value is no text, or a stream lacks an option that it needs.
     """
     if data_args.streaming:
         check_streams(raw, needed, training_args)
     columns = column_names(next(iter(raw.values())))
     column = data_args.text_column_name or ("text" if "text" in columns else columns[0])
     raw = select_splits(raw, {split: split for split in ("train", "validation")}, needed, column)
-    renamed = {} if column == "text" else {column: "text"}
-    texts = {split: rows.select_columns(column).rename_columns(renamed) for split, rows in raw.items()}
+    texts = {split: read_text_column(rows, split, column) for split, rows in raw.items()}
     if not data_args.streaming:
         return hold_out_and_limit(texts, data_args, needed, training_args.seed)
     limits = data_args.limits
@@ -111,7 +111,7 @@ def check_streams(raw: Mapping[str, Texts], needed: set[str], training_args: Tra
 
 def training_texts(texts: Mapping[str, Texts], data_args: MlmArguments) -> Iterable[str]:
     """Return the texts that a tokenizer is trained on: those of the training rows, or the first ones of a stream."""
-    rows = (row["text"] or "" for row in texts.get("train", ()))
+    rows = (row["text"] for row in texts.get("train", ()))
     return islice(rows, STREAMED_TEXTS_OF_TOKENIZER if data_args.streaming else None)
 
 
@@ -133,10 +133,10 @@ def tokenize_texts(
         raise SystemExit("The tokenizer has no mask token, which masked language modeling needs")
 
     def encode_lines(batch: dict[str, list]) -> dict[str, list]:
-        return dict(tokenizer([text for text in batch["text"] if text and not text.isspace()], **options))
+        return dict(tokenizer([text for text in batch["text"] if text.strip()], **options))
 
     def join_and_cut(batch: dict[str, list]) -> dict[str, list]:
-        encoded = tokenizer([text or "" for text in batch["text"]], verbose=False)
+        encoded = tokenizer(batch["text"], verbose=False)
         size = options["max_length"]
         joined = {name: list(chain.from_iterable(ids)) for name, ids in encoded.items()}
         return {name: [ids[i : i + size] for i in range(0, len(ids), size)] for name, ids in joined.items()}

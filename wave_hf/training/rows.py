@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Any
 
-from datasets import Dataset, DatasetDict, Features, Value
+from datasets import Dataset, DatasetDict, Features, IterableDataset, Value
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from .arguments import DataArguments
@@ -74,6 +74,22 @@ def _read_split(
             features=features,
             desc=f"Reading {split} rows",
         )
+
+
+def read_text_column(rows: Dataset | IterableDataset, split: str, column: str) -> Dataset | IterableDataset:
+    """Reduce rows, or a stream of them, to the texts of a column, as `text`.
+
+    Raises:
+        SystemExit: A value is no text; in a stream, when it is read.
+    """
+
+    def read(batch: dict[str, list], indices: list[int]) -> dict[str, list]:
+        with exit_on_error(f"The {split} data"):
+            return {"text": read_cells(text_or_empty, batch[column], indices, column)}
+
+    features = Features({"text": Value("string")})
+    rows = rows.select_columns(column)
+    return rows.map(read, batched=True, with_indices=True, remove_columns=column, features=features)
 
 
 def text_columns(rows: Dataset) -> list[str]:

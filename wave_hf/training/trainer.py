@@ -141,11 +141,10 @@ def make_trainer(
     Raises:
         SystemExit: The processes hold different rows, or options contradict each other.
     """
-    with exit_all_ranks():
-        check_options(args, model)
     check_same_rows(splits)
     set_truncation(tokenizer)
     with exit_all_ranks(), exit_on_error("Arguments"):
+        check_options(args, model)
         return trainer_class(
             model=model,
             args=args,
@@ -218,7 +217,12 @@ def train(trainer: Trainer, checkpoint: str | None) -> dict[str, float]:
     # Before the training, which may rotate this checkpoint away.
     state_file = None if checkpoint is None else str(Path(checkpoint) / TRAINER_STATE_NAME)
     start = TrainerState.load_from_json(state_file).global_step if state_file else 0
-    metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
+    try:
+        metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
+    except KeyError as error:
+        if "metric_for_best_model" not in str(error):
+            raise
+        raise SystemExit(f"--metric_for_best_model: {error.args[0]}") from error
     if start == trainer.state.global_step:
         del metrics["train_loss"]  # Trainer's mean of no step
         metrics |= logged_loss(trainer.state.log_history)
