@@ -125,7 +125,7 @@ class TestWrongInput:
 
     def test_an_answer_counted_from_the_end(self, refused, write, questions):
         questions[3]["answers"]["answer_start"][0] -= len(questions[3]["context"])
-        assert "does not stand at character" in refused("--train_file", write("odd.json", questions), "--do_train")
+        assert "is not at character" in refused("--train_file", write("odd.json", questions), "--do_train")
 
     def test_a_question_that_is_no_text(self, refused, write, questions):
         file = write("odd.json", [questions[0] | {"question": ["Which", "color?"]}])
