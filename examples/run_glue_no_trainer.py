@@ -188,7 +188,7 @@ class TrainingLoop:
             progress.losses = []
         for batch in skip_first_batches(self.train_batches, progress.batches):
             with accelerator.accumulate(self.model):
-                loss = self.model(**batch).loss
+                loss = self.model(**batch, return_dict=True).loss
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
                     accelerator.clip_grad_norm_(self.model.parameters(), args.max_grad_norm)
@@ -213,7 +213,7 @@ class TrainingLoop:
         for split, batches in self.eval_batches.items():
             parts = []
             for batch in batches:
-                logits = self.model(**batch).logits
+                logits = self.model(**batch, return_dict=True).logits
                 parts.append(self.accelerator.gather_for_metrics((logits, batch["labels"])))
             logits, labels = (torch.cat(tensors).float().cpu().numpy() for tensors in zip(*parts, strict=True))
             for name, value in score(self.task, self.metric, logits, labels).items():

@@ -50,7 +50,7 @@ def main() -> None:
             checkpoint,
             AutoModelForMaskedLM,
         )
-        options = length_options(tokenizer, model.config, data_args)
+        options = length_options(tokenizer, model.config, data_args, is_training="train" in texts)
         splits = tokenize_texts(texts, tokenizer, options, data_args)
         create_repository(training_args)
 

@@ -14,7 +14,7 @@ Without data it learns which sentence follows the first one of a documentation s
 from itertools import chain
 from typing import Any
 
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import Dataset, Features, Value
 from sklearn.metrics import accuracy_score
 from transformers import (
     AutoModelForMultipleChoice,
@@ -34,14 +34,18 @@ from wave_hf.training.data import (
     map_options,
     select_splits,
 )
-from wave_hf.training.errors import exit_all_ranks
+from wave_hf.training.errors import exit_all_ranks, exit_on_error
 from wave_hf.training.hub import create_repository, publish
+from wave_hf.training.labels import read_label
 from wave_hf.training.loading import load_config, load_model_and_tokenizer
+from wave_hf.training.readers import text_or_empty
 from wave_hf.training.setup import needed_splits, setup_run
 from wave_hf.training.trainer import make_trainer, train_and_evaluate
 
 ENDINGS = [f"ending{i}" for i in range(4)]
 TEXTS = ["sent1", "sent2", *ENDINGS]
+# The number of each label. As floats, pandas writes whole numbers if one is missing.
+LABELS = {text: label for label in range(len(ENDINGS)) for text in (f"{label}", f"{label}.0")}
 
 
 def main() -> None:
@@ -65,7 +69,7 @@ def main() -> None:
             model_args, config, texts, training_args.seed, checkpoint, AutoModelForMultipleChoice
         )
         # Four pairs of texts for each row.
-        options = length_options(tokenizer, model.config, data_args)
+        options = length_options(tokenizer, model.config, data_args, is_training="train" in rows)
         splits = {split: tokenize(of_split, tokenizer, options, data_args) for split, of_split in rows.items()}
         create_repository(training_args)
 
@@ -78,18 +82,14 @@ def main() -> None:
 def read_rows(rows: Dataset, split: str) -> Dataset:
     """Reduce rows to their texts and the number of the right ending."""
     check_columns(split, TEXTS, rows.column_names)
-    names = [str(label) for label in range(len(ENDINGS))]
-    feature = rows.features["label"]
 
     def read(row: dict[str, Any], index: int) -> dict[str, Any]:
-        is_class = isinstance(feature, ClassLabel) and row["label"] in range(len(feature.names))
-        label = feature.int2str(row["label"]) if is_class else str(row["label"])
-        if label not in names:
+        with exit_on_error(f"Row {index} of the {split} data"):
+            label = read_label(row["label"], rows.features["label"])
+            texts = {name: text_or_empty(row[name]) for name in TEXTS}
+        if label not in LABELS:
             raise SystemExit(f"Row {index} of the {split} data has the label {label}, but should have 0 to 3")
-        for name in TEXTS:
-            if isinstance(row[name], list | dict):
-                raise SystemExit(f"Row {index} of the {split} data has the {name} {row[name]}, but should have a text")
-        return {**{name: "" if row[name] is None else str(row[name]) for name in TEXTS}, "label": int(label)}
+        return {**texts, "label": LABELS[label]}
 
     features = Features({**dict.fromkeys(TEXTS, Value("string")), "label": Value("int64")})
     options = {"with_indices": True, "remove_columns": rows.column_names, "features": features}

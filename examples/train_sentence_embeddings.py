@@ -30,6 +30,7 @@ from wave_hf.training.arguments import DataArguments
 from wave_hf.training.data import check_columns, hold_out_and_limit, load_raw_datasets
 from wave_hf.training.errors import exit_all_ranks, exit_on_error
 from wave_hf.training.loading import load_config, load_model_and_tokenizer
+from wave_hf.training.readers import read_cells, text_or_empty
 from wave_hf.training.setup import needed_splits, setup_run
 from wave_hf.training.trainer import report, run_facts
 
@@ -85,12 +86,15 @@ def read_pairs(raw: DatasetDict, split: str) -> Dataset:
         features["label"] = Value("float64")
     check_columns(split, features, rows.column_names)
 
-    def read(row: dict[str, Any]) -> dict[str, Any]:
-        pair = {name: "" if row[name] is None else str(row[name]) for name in PAIR}
-        return {**pair, "label": float(row["label"])} if "label" in features else pair
+    def read(batch: dict[str, list], indices: list[int]) -> dict[str, list]:
+        columns: dict[str, list] = {name: read_cells(text_or_empty, batch[name], indices, name) for name in PAIR}
+        if "label" in features:
+            columns["label"] = read_cells(lambda label: float(text_or_empty(label)), batch["label"], indices, "label")
+        return columns
 
+    options = {"batched": True, "with_indices": True, "remove_columns": rows.column_names, "features": features}
     with exit_on_error(f"The {split} data"):
-        return rows.map(read, remove_columns=rows.column_names, features=features, desc=f"Reading {split} rows")
+        return rows.map(read, desc=f"Reading {split} rows", **options)
 
 
 def make_encoder(

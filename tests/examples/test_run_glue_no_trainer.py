@@ -60,6 +60,11 @@ class TestResume:
         ]
 
 
+def test_models_that_return_tuples_are_trained(run):
+    out = run("--max_train_steps", 1, "--config_overrides", "return_dict=false")
+    assert 0 <= results(out)["eval_accuracy"] <= 1
+
+
 def test_results_are_json_of_numbers(run):
     out = run("--max_train_steps", 1, "--lr_scheduler_type", "cosine", "--mixed_precision", "no")
     assert all(isinstance(value, int | float) for value in json.loads((out / "all_results.json").read_text()).values())
@@ -78,6 +83,12 @@ class TestWrongInput:
     )
     def test_none_of_what_must_be_at_least_one(self, refused, option):
         assert refused(f"--{option}", 0) == f"Arguments: --{option} is 0, but should be 1 or more"
+
+    @pytest.mark.parametrize(
+        ("option", "value"), [("max_grad_norm", "nan"), ("warmup_steps", -1.0), ("weight_decay", -1.0), ("seed", -1)]
+    )
+    def test_impossible_numbers(self, refused, option, value):
+        assert refused(f"--{option}", value) == f"Arguments: --{option} is {value}, but should be 0 or more"
 
     def test_an_unknown_tracker(self, refused):
         assert "nobody" in refused("--with_tracking", "--report_to", "nobody")

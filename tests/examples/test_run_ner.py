@@ -127,6 +127,12 @@ class TestWrongInput:
         file = write("texts.csv", [{"tokens": "a b", "ner_tags": "O O"}])
         assert "not lists" in refused("--train_file", file, "--do_train")
 
+    def test_text_among_lists_of_words(self, refused, write, tagged):
+        file = write("texts.json", [*tagged, {"tokens": "a b", "ner_tags": ["O"]}])
+        assert (
+            refused("--train_file", file, "--do_train") == "Row 48 of the train data has the tokens 'a b', not a list"
+        )
+
     def test_no_column_of_tags(self, refused, train_file):
         assert "no column pos" in refused("--train_file", train_file, "--do_train", "--label_column_name", "pos")
 

@@ -125,13 +125,18 @@ class TestWrongInput:
 
     def test_an_answer_counted_from_the_end(self, refused, write, questions):
         questions[3]["answers"]["answer_start"][0] -= len(questions[3]["context"])
-        assert "does not stand at character" in refused("--train_file", write("odd.json", questions), "--do_train")
+        assert "is not at character" in refused("--train_file", write("odd.json", questions), "--do_train")
 
     def test_a_question_that_is_no_text(self, refused, write, questions):
         file = write("odd.json", [questions[0] | {"question": ["Which", "color?"]}])
-        assert f"Row {questions[0]['id']} of the train data has the question" in refused(
-            "--train_file", file, "--do_train"
-        )
+        message = refused("--train_file", file, "--do_train")
+        assert message.startswith(f"Row {questions[0]['id']} of the train data: ")
+        assert "is a list, but should be a text" in message
+
+    def test_one_row_among_others(self, refused, write, questions):
+        rows = [*questions, questions[0] | {"id": "odd", "answers": "red"}]
+        message = refused("--train_file", write("odd.json", rows), "--do_train")
+        assert message.startswith("Row odd of the train data has the answers red")
 
     @pytest.mark.parametrize("option", [("--max_answer_length", 0), ("--n_best_size", 0), ("--doc_stride", -1)])
     def test_impossible_sizes(self, refused, train_file, option):

@@ -67,6 +67,17 @@ def test_label_that_is_no_ending(refused, write, choices):
     )
 
 
+def test_ending_that_is_no_text(refused, write, choices):
+    file = write("odd.json", [choices[0] | {"ending1": ["was", "dry"]}])
+    assert "Row 0 of the train data: ['was', 'dry'] is a list" in refused("--train_file", file, "--do_train")
+
+
+def test_labels_may_be_whole_floats(run, write, choices):
+    file = write("floats.json", [row | {"label": float(row["label"])} for row in choices])
+    out = run("--train_file", file, "--validation_file", file, "--do_train", "--do_eval", "--num_train_epochs", 5)
+    assert results(out)["eval_accuracy"] == 1
+
+
 def test_missing_ending(refused, write):
     file = write("few.csv", [{"sent1": "a", "sent2": "b", "ending0": "c", "label": 0}])
     assert "no column ending1" in refused("--train_file", file, "--do_train")

@@ -1,8 +1,7 @@
 """Tests of `examples/train_sentence_embeddings.py`, from outside: what it reads, writes and refuses."""
 
-import json
-
 import pytest
+from outputs import results
 
 sentence_transformers = pytest.importorskip("sentence_transformers")
 
@@ -33,12 +32,11 @@ def test_sentences_of_one_topic_come_close(run, write, pairs, rated_file):
         *("--train_file", write("pairs.csv", pairs), "--validation_file", rated_file, "--do_train", "--do_eval"),
         *("--num_train_epochs", 5),
     )
-    results = json.loads((out / "all_results.json").read_text())
-    assert results["eval_spearman_cosine"] > 0.8
-    assert results.items() >= {"train_samples": 72, "eval_samples": 16}.items()
+    found = results(out)
+    assert found["eval_spearman_cosine"] > 0.8
+    assert found.items() >= {"train_samples": 72, "eval_samples": 16}.items()
     again = run("--model_name_or_path", out, "--validation_file", rated_file, "--do_eval", output="again", new=False)
-    again = json.loads((again / "all_results.json").read_text())
-    assert again["eval_spearman_cosine"] == pytest.approx(results["eval_spearman_cosine"], abs=1e-6)
+    assert results(again)["eval_spearman_cosine"] == pytest.approx(found["eval_spearman_cosine"], abs=1e-6)
     options = {"processor_kwargs": {"model_max_length": 128}, "device": "cpu"}
     encoder = sentence_transformers.SentenceTransformer(str(out), **options)
     rain, snow, soup = encoder.encode(["The rain fell", "Much snow", "The soup boiled"])
@@ -49,6 +47,13 @@ def test_rows_without_a_rating(refused, write, pairs):
     file = write("pairs.csv", pairs)
     message = refused("--train_file", file, "--validation_file", file, "--do_train", "--do_eval")
     assert "The validation data has no column label" in message
+
+
+def test_a_rating_that_is_no_number(refused, write, pairs):
+    file = write("rated.csv", [pairs[0] | {"label": 5}, pairs[1] | {"label": "similar"}])
+    message = refused("--train_file", write("pairs.csv", pairs), "--validation_file", file, "--do_train", "--do_eval")
+    assert message.startswith("The validation data: row 1, column label: ")
+    assert "similar" in message
 
 
 def test_no_rated_rows(refused, write, pairs):

@@ -99,7 +99,7 @@ class DistillationTrainer(LengthGroupedTrainer):
         if "teacher_logits" not in inputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         teacher_logits, labels = inputs.pop("teacher_logits"), inputs.pop("labels")
-        outputs = model(**inputs)
+        outputs = model(**inputs, return_dict=True)
         loss = distillation_loss(outputs.logits, teacher_logits, labels, self.temperature, self.hard_loss_weight)
         return (loss, outputs) if return_outputs else loss
 

@@ -22,14 +22,19 @@ MIXED_KEY = "__json__"
 MIXED_TYPE = pa.struct({MIXED_KEY: pa.string()})
 
 
+def as_value(value: Any) -> Any:
+    """Return the value of a cell, which is kept as json in a column of mixed types."""
+    is_mixed = isinstance(value, dict) and value.keys() == {MIXED_KEY}
+    return json.loads(value[MIXED_KEY]) if is_mixed else value
+
+
 def as_text(value: Any) -> str:
     """Return a string itself, and a number or truth value as json writes it.
 
     Raises:
         ValueError: The value is a list, an object or bytes.
     """
-    if isinstance(value, dict) and value.keys() == {MIXED_KEY}:
-        value = json.loads(value[MIXED_KEY])
+    value = as_value(value)
     if isinstance(value, list | dict | bytes):
         kind = {list: "a list", dict: "an object", bytes: "bytes"}[type(value)]
         raise ValueError(f"{short_repr(value)} is {kind}, but should be a text")

@@ -2,6 +2,7 @@
 """The surroundings of a training loop without Trainer, in `run_glue_no_trainer.py`: options, progress, saving."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -66,14 +67,18 @@ class LoopArguments:
             value = getattr(self, option)
             if value is not None and value < 1:
                 raise ValueError(f"--{option} is {value}, but should be 1 or more")
+        for option in ("learning_rate", "weight_decay", "max_grad_norm", "warmup_steps", "seed"):
+            value = getattr(self, option)
+            if math.isnan(value) or value < 0:
+                raise ValueError(f"--{option} is {value}, but should be 0 or more")
         interval = self.checkpointing_steps
-        if interval not in (None, "epoch") and not (interval.isdigit() and int(interval)):
+        if interval not in (None, "epoch") and not (interval.isdecimal() and int(interval)):
             raise ValueError(f"--checkpointing_steps is {interval!r}, but should be a number of steps or 'epoch'")
 
     def is_checkpoint_step(self, step: int) -> bool:
         """Return whether to write a checkpoint after this step."""
         interval = self.checkpointing_steps
-        return interval is not None and interval.isdigit() and step % int(interval) == 0
+        return interval is not None and interval.isdecimal() and step % int(interval) == 0
 
 
 @dataclass

@@ -19,6 +19,8 @@ from ..files import writing
 from .arguments import DataArguments
 from .data import check_columns, hold_out_and_limit, length_options, map_options, select_splits
 from .errors import exit_on_error
+from .json_reader import as_value
+from .readers import text_or_empty
 from .squad import ROW_FORM, Answers, flatten_questions, rank_answers, read_answers, with_probabilities
 from .trainer import LengthGroupedTrainer
 
@@ -115,16 +117,12 @@ def _features(split: str) -> Features:
 def _read_question(question: Mapping[str, Any], index: int, split: str) -> dict[str, Any]:
     name = str(index if question.get("id") is None else question["id"])
     row = f"Row {name} of the {split} data"
-    texts = {}
-    for column in ("question", "context"):
-        value = question[column]
-        if isinstance(value, list | dict):
-            raise SystemExit(f"{row} has the {column} {str(value)[:100]}, but it should be a text")
-        texts[column] = "" if value is None else str(value)
+    with exit_on_error(row):
+        texts = {column: text_or_empty(question[column]) for column in ("question", "context")}
     read = {"id": name, "question": texts["question"].strip(), "context": texts["context"]}
     if split == "test":
         return read
-    return {**read, "answers": read_answers(question.get("answers"), read["context"], row)}
+    return {**read, "answers": read_answers(as_value(question.get("answers")), read["context"], row)}
 
 
 def training_texts(rows: Mapping[str, Dataset]) -> Iterable[str]:
@@ -147,7 +145,7 @@ def cut_into_windows(
     Raises:
         SystemExit: `doc_stride` leaves no room for new tokens of the context in a window.
     """
-    options = length_options(tokenizer, config, data_args)
+    options = length_options(tokenizer, config, data_args, is_training="train" in rows)
     options |= {
         "truncation": "only_second",
         "stride": data_args.doc_stride,

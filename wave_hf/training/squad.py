@@ -65,7 +65,7 @@ def read_answers(answers: Any, context: str, row: str) -> Answers:
         raise SystemExit(f"{row} has the answers {str(answers)[:100]}, but they should look like {ANSWER_FORM}")
     for text, place in pairs:
         if not text or place < 0 or context[place : place + len(text)] != text:
-            raise SystemExit(f"{row}: the answer {text!r} does not stand at character {place} of the context")
+            raise SystemExit(f"{row}: the answer {text!r} is not at character {place} of the context")
     return {"text": [text for text, _ in pairs], "answer_start": [place for _, place in pairs]}
 
 

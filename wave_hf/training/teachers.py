@@ -126,7 +126,7 @@ class Teacher:
                 return_tensors="pt",
             ).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=self.inference.bf16):
-                logits[rows] = model(**batch).logits[:, self.columns].float().cpu()
+                logits[rows] = model(**batch, return_dict=True).logits[:, self.columns].float().cpu()
         if not np.isfinite(logits).all():
             raise SystemExit(f"Teacher {self.name} returns logits that are not finite")
         return logits

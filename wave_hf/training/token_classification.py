@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from ..files import writing
 from ..modeling_wave import IGNORE_INDEX
 from .arguments import DataArguments
 from .data import check_columns, hold_out_and_limit, length_options, map_options, select_splits
+from .json_reader import as_value
+from .labels import read_label
+from .readers import text_or_empty
 from .tasks import Task
 
 OUTSIDE = "O"  # the tag of words that belong to no entity
@@ -67,12 +71,23 @@ def select_tagged_splits(raw: Mapping[str, Dataset], data_args: NerArguments, ne
         columns = {text_column: "tokens"} if split == "test" else {text_column: "tokens", label_column: "tags"}
         check_columns(split, columns, rows.column_names)
         for column in columns:
-            feature = rows.features[column]
-            if not isinstance(feature, List | LargeList) or not isinstance(feature.feature, Value | ClassLabel):
-                raise SystemExit(f"The column {column} of the {split} data holds {feature}, but not lists of words")
+            check_lists(rows, split, column)
         renamed = {old: new for old, new in columns.items() if old != new}
         selected[split] = rows.select_columns(list(columns)).rename_columns(renamed)
     return selected
+
+
+def check_lists(rows: Dataset, split: str, column: str) -> None:
+    """Raise SystemExit unless a column holds lists of words or tags."""
+    feature = rows.features[column]
+    if isinstance(feature, List | LargeList) and isinstance(feature.feature, Value | ClassLabel):
+        return
+    values = list(map(as_value, rows[column]))
+    if any(isinstance(value, list) for value in values):
+        for index, value in enumerate(values):
+            if value is not None and not isinstance(value, list):
+                raise SystemExit(f"Row {index} of the {split} data has the {column} {short_repr(value)}, not a list")
+    raise SystemExit(f"The column {column} of the {split} data holds {feature}, but not lists of words")
 
 
 def read_tagged_rows(
@@ -93,16 +108,12 @@ def read_tagged_rows(
 def _read_split(rows: Dataset, split: str, task: Task) -> Dataset:
     words = List(Value("string"))
     has_tags = "tags" in rows.column_names
-    tag_type = rows.features["tags"].feature if has_tags else None
-
-    def name_of(tag: Any) -> str:
-        return tag_type.int2str(tag) if isinstance(tag_type, ClassLabel) and tag >= 0 else str(tag)
 
     def read(row: dict[str, Any], index: int) -> dict[str, list]:
-        tokens = ["" if token is None else str(token) for token in row["tokens"] or []]
+        tokens = [text_or_empty(token) for token in row["tokens"] or []]
         if not has_tags:
             return {"tokens": tokens}
-        tags = [None if tag is None else name_of(tag) for tag in row["tags"] or []]
+        tags = read_label(row["tags"], rows.features["tags"]) or []
         if len(tags) != len(tokens):
             raise SystemExit(f"Row {index} of the {split} data has {len(tokens)} words, but {len(tags)} tags")
         for tag in tags:
@@ -136,7 +147,7 @@ def tokenize_words(
     Returns:
         Token ids and labels of each split, and `word_ids`: the index of each token's word, None for special tokens.
     """
-    options = length_options(tokenizer, config, data_args)
+    options = length_options(tokenizer, config, data_args, is_training="train" in rows)
 
     def encode(batch: dict[str, list]) -> dict[str, Any]:
         encoded = tokenizer(batch["tokens"], is_split_into_words=True, **options)
