@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 MODEL_TYPE = "folded_wave"
 FORMAT_VERSION = 1
 
-TEXTS_PER_BLOCK = 512
+TEXTS_PER_BLOCK = 2048
 CHARACTERS_PER_BLOCK = 2**20
 
 # Rows whose sum in float32 is added to a total in float64, so that long texts stay exact.
@@ -277,12 +277,17 @@ class Kernels:
 
     def choose(self, tokens: int) -> tuple[Callable, Callable]:
         """Return the two functions to pool so many tokens with."""
+        self.tokens += tokens
+        if self.tokens > TOKENS_BEFORE_NUMBA:
+            self.compile()
+        return self.functions
+
+    def compile(self) -> None:
+        """Let numba take over."""
         with self.lock:
-            self.tokens += tokens
-            if self.tokens > TOKENS_BEFORE_NUMBA and not self.is_compiled:
+            if not self.is_compiled:
                 self.functions = compile_with_numba()
                 self.is_compiled = True
-            return self.functions
 
 
 KERNELS = Kernels()
@@ -375,10 +380,11 @@ class TextTokenizer:
         self.disagreeing_ascii = [chr(code) for code in np.flatnonzero(~self.agreeing_characters[:128])]
         if compared_versions is not None and has_versions(compared_versions):
             self.tokie = open_tokie(self.tokenizer)
+        self.uses_tokie = self.tokie is not None
 
     def __call__(self, texts: Sequence[Text]) -> Tokens:
         """Return the tokens of texts and pairs."""
-        if self.tokie is None:
+        if not self.uses_tokie:
             return self.encode(texts)
         agrees = np.array([isinstance(text, str) and self.agree_on(text) for text in texts])
         if agrees.all():
@@ -415,7 +421,7 @@ class TextTokenizer:
             found = tokens.lengths[: len(first.lengths)], tokens.ids[: len(first.ids)]
             if not (np.array_equal(first.lengths, found[0]) and np.array_equal(first.ids, found[1])):
                 logger.warning("tokie is not used, since it and tokenizers disagree on one of the first texts.")
-                self.tokie = None
+                self.uses_tokie = False
                 return self.encode(texts)
         return tokens
 
@@ -521,6 +527,16 @@ class FoldedWave:
         tokenizer_json = read_file(folder, "tokenizer.json").decode()
         tokenizer = TextTokenizer(tokenizer_json, config.get("compared_versions"), characters)
         return cls(config, weights, tokenizer, num_threads)
+
+    def compile(self) -> None:
+        """Let numba take over now, instead of after the first 100,000 tokens: a server can do so before it serves.
+
+        Compiling takes some ten seconds, but loading what another process has compiled only half a second.
+        """
+        KERNELS.compile()
+        self.embed(["a"])
+        if "type_rows" in self.weights:
+            self.embed([("a", "b")])
 
     def predict(self, texts: Iterable[Text]) -> list[Any]:
         """Return the label of each text, or the list of its labels (`multi_label_classification`), or its number.
@@ -677,7 +693,10 @@ def read_file(folder: str | Path, name: str) -> bytes:
 def check_shapes(config: dict[str, Any], weights: dict[str, np.ndarray]) -> None:
     """Raise ValueError unless the tensors have the shapes that the format prescribes."""
     width, labels = config["hidden_size"], len(config["id2label"])
-    rows, columns = weights["table"].shape
+    table = weights.get("table", np.empty(0))
+    if table.ndim != 2:
+        raise ValueError(f"The tensor table has the shape {table.shape}, but should have a row for each token.")
+    rows, columns = table.shape
     features = 2 * width if config["pair_encoding"] == "separate" else width
     wanted = {
         "readout.weight": (width, columns),
@@ -685,7 +704,7 @@ def check_shapes(config: dict[str, Any], weights: dict[str, np.ndarray]) -> None
         "norm.weight": (width,),
         "norm.bias": (width,),
     }
-    if weights["table"].dtype == np.int8:
+    if table.dtype == np.int8:
         wanted["table_scales"] = (rows,)
     if labels:
         wanted |= {"classifier.weight": (labels, features), "classifier.bias": (labels,)}
