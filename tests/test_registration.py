@@ -1,5 +1,6 @@
 """Tests that transformers finds the classes: after `import wave_hf`, or with the code in a saved folder."""
 
+import ast
 import importlib
 import json
 import os
@@ -97,6 +98,18 @@ class TestAutoClasses:
         model_class(tiny_config()).save_pretrained(tmp_path)
         assert type(AutoConfig.from_pretrained(tmp_path)) is WaveConfig
         assert type(auto_class.from_pretrained(tmp_path, trust_remote_code=trust_remote_code)) is model_class
+
+
+def test_public_names_of_0_1_0_can_still_be_imported():
+    (folder,) = (folder for folder in CHECKPOINTS if folder.name == "v0.1.0")
+    code = ast.parse((folder / "modeling_wave.py").read_text(encoding="utf-8"))
+    (names,) = (
+        ast.literal_eval(statement.value)
+        for statement in code.body
+        if isinstance(statement, ast.Assign) and statement.targets[0].id == "__all__"
+    )
+    assert {*names, "WaveConfig", "train_tokenizer"} <= set(wave_hf.__all__)
+    assert set(names) <= set(dir(wave_hf.modeling_wave))
 
 
 def test_importing_again_does_no_harm():

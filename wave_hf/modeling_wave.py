@@ -210,55 +210,6 @@ class WaveLayer(GradientCheckpointingLayer):
         return hidden_states + update if self.residual else update
 
 
-# Pooling
-
-
-def mean_pool(vectors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Return the mean over the tokens."""
-    return (vectors * counts.unsqueeze(-1)).sum(dim=1) / counts.sum(dim=1, keepdim=True).clamp(min=1)
-
-
-def max_pool(vectors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Return the largest value of each dimension."""
-    is_empty = counts == 0
-    highest = vectors.masked_fill(is_empty.unsqueeze(-1), torch.finfo(vectors.dtype).min).amax(dim=1)
-    return highest.masked_fill(is_empty.all(dim=1, keepdim=True), 0.0)
-
-
-def cls_pool(vectors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Return the first token."""
-    return mask_tokens(vectors, is_first_token(counts)).sum(dim=1)
-
-
-# Each reduces N vectors `(B, N, H)`, which are as many tokens as `counts` `(B, N)` says, to one `(B, H)`, and none to
-# zeros. To add one, write its cost formula in wave_hf/analysis/complexity.py and its name in WaveConfig, too.
-POOLINGS = {"mean": mean_pool, "max": max_pool, "cls": cls_pool}
-
-
-class WavePooler(nn.Module):
-    """Reduce the real tokens of each text to one vector, zeros if there are none: `(B, T, H)` to `(B, H)`."""
-
-    def __init__(self, config: WaveConfig):
-        super().__init__()
-        self.pooling = config.pooling
-
-    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        is_real = hidden_states.new_ones(hidden_states.shape[:2]) if attention_mask is None else attention_mask
-        return self.combine(hidden_states, is_real != 0)
-
-    def combine(self, pooled: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-        """Pool texts whose P parts are pooled already.
-
-        Args:
-            pooled: The pooled parts, in order, `(B, P, H)`.
-            counts: The number of real tokens of each part, `(B, P)`.
-
-        Returns:
-            `(B, H)`, the vectors of the whole texts.
-        """
-        return POOLINGS[self.pooling](pooled, counts)
-
-
 # Tokens and pairs of texts
 
 
@@ -297,6 +248,56 @@ def side_masks(
 def pair_features(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Return how alike two vectors `(B, H)` are in each dimension: a * b and |a - b|, `(B, 2H)`."""
     return torch.cat((first * second, (first - second).abs()), dim=-1)
+
+
+# Pooling
+
+
+def mean_pool(vectors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Return the mean over the tokens."""
+    return (vectors * counts.unsqueeze(-1)).sum(dim=1) / counts.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def max_pool(vectors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Return the largest value of each dimension."""
+    is_empty = counts == 0
+    highest = vectors.masked_fill(is_empty.unsqueeze(-1), torch.finfo(vectors.dtype).min).amax(dim=1)
+    return highest.masked_fill(is_empty.all(dim=1, keepdim=True), 0.0)
+
+
+def cls_pool(vectors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Return the first token."""
+    return mask_tokens(vectors, is_first_token(counts)).sum(dim=1)
+
+
+# Each reduces the vectors of N tokens, or of N pooled parts of a text, `(B, N, H)`, to one, `(B, H)`. `counts`
+# `(B, N)` holds how many real tokens each vector stands for. Without real tokens, the result is zeros.
+# To add one, write its cost formula in wave_hf/analysis/complexity.py and its name in WaveConfig, too.
+POOLINGS = {"mean": mean_pool, "max": max_pool, "cls": cls_pool}
+
+
+class WavePooler(nn.Module):
+    """Reduce the real tokens of each text to one vector, zeros if there are none: `(B, T, H)` to `(B, H)`."""
+
+    def __init__(self, config: WaveConfig):
+        super().__init__()
+        self.pooling = config.pooling
+
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        is_real = hidden_states.new_ones(hidden_states.shape[:2]) if attention_mask is None else attention_mask
+        return self.pool_parts(hidden_states, is_real != 0)
+
+    def pool_parts(self, pooled: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """Pool texts whose P parts are pooled already.
+
+        Args:
+            pooled: The pooled parts, in order, `(B, P, H)`.
+            counts: The number of real tokens of each part, `(B, P)`.
+
+        Returns:
+            `(B, H)`, the vectors of the whole texts.
+        """
+        return POOLINGS[self.pooling](pooled, counts)
 
 
 # The model

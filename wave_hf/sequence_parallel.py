@@ -131,13 +131,13 @@ class _Shares:
     def pool(self, pooler: Any, args: tuple[torch.Tensor, torch.Tensor | None], _: torch.Tensor) -> torch.Tensor:
         """Pool the tokens of all processes."""
         own = self.own_tokens(*args)
-        pooled = pooler.combine(args[0], own)
+        pooled = pooler.pool_parts(args[0], own)
         # At least float32, which counts up to 16 million tokens exactly.
         part = torch.cat((pooled, own.sum(dim=1, keepdim=True).float()), dim=1)
         # Each process fills its own row of the parts, and zeros elsewhere.
         row = nn.functional.one_hot(torch.tensor(self.rank, device=part.device), self.size).to(part.dtype)
         parts = _AllReduce.apply(part.unsqueeze(1) * row.unsqueeze(-1), self.group)
-        return pooler.combine(parts[..., :-1], parts[..., -1]).to(pooled.dtype)
+        return pooler.pool_parts(parts[..., :-1], parts[..., -1]).to(pooled.dtype)
 
 
 def position_weighted_sum(x: torch.Tensor) -> int:

@@ -143,7 +143,7 @@ class WindowedForward:
             energies += (sum((part for part, _ in self.run(self.next_energy, energies)), torch.zeros(())),)
         pooled, count = torch.zeros(1, self.model.config.hidden_size, dtype=torch.float64), 0
         for part, size in self.run(self.pool_window, energies):
-            pooled = self.model.pooler.combine(torch.stack((pooled, part), dim=1), torch.tensor([[count, size]]))
+            pooled = self.model.pooler.pool_parts(torch.stack((pooled, part), dim=1), torch.tensor([[count, size]]))
             count += size
         return self.model.norm_after_pooling(pooled.to(self.model.device, self.model.dtype))
 

@@ -207,7 +207,7 @@ def magnitude(wave: Wave) -> torch.Tensor:
     return SquareRoot.apply(energy(real) + energy(imag)).to(real.dtype)
 
 
-# As for WAVE_OPERATIONS.
+# To add one, do as for WAVE_OPERATIONS; `WaveMixer` maps the 2H features of both parts to H.
 READOUTS = {"cartesian": both_parts, "real": real_part, "magnitude": magnitude}
 
 
