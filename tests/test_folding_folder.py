@@ -14,6 +14,8 @@ import safetensors.numpy
 import torch
 from builders import TEXTS, save_classifier
 from numpy.testing import assert_allclose, assert_array_equal
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from transformers import AutoTokenizer
 
 from wave_hf import (
@@ -220,6 +222,12 @@ class TestDamage:
         rewrite(copied, "tokenizer.json", other.encode())
         with pytest.raises(ValueError, match=r"The tokenizer has \d+ tokens, but the table only \d+ rows"):
             FoldedWave.load(copied)
+
+    def test_tokenizer_with_ids_beyond_the_table(self, copied):
+        other = Tokenizer(WordLevel({"[UNK]": 0, "one": 1_000_000}, "[UNK]"))
+        rewrite(copied, "tokenizer.json", other.to_str().encode())
+        with pytest.raises(ValueError, match=r"^A text has a token with the id 1000000 .* belongs to another"):
+            FoldedWave.load(copied).predict(["one"])
 
     @pytest.mark.parametrize("name", ["table", "readout.weight", "norm.bias", "classifier.weight"])
     def test_tensor_of_another_shape(self, copied, name):

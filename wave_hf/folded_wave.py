@@ -343,23 +343,24 @@ class Tokens(NamedTuple):
         return cls(ids, types, lengths.cumsum() - lengths, lengths)
 
     def side(self, is_own: np.ndarray) -> "Tokens":
-        """Return only the tokens for which `is_own` `(N,)`, bool, is true; a text that has none becomes empty."""
+        """Return the tokens for which `is_own` `(N,)`, bool, is true; a text without any becomes empty."""
         before = np.concatenate(([0], is_own.cumsum()))
         starts, stops = before[self.starts], before[self.starts + self.lengths]
         return Tokens(self.ids[is_own], self.types[is_own], starts, stops - starts)
 
 
 class TextTokenizer:
-    """Turns texts and pairs of texts into tokens, as tokenizer.json says.
+    """Turns texts and pairs of texts into tokens, always those that tokenizers makes.
 
-    tokie does so about twenty times as fast as tokenizers, but treats some characters differently. It gets the texts
-    all of whose characters were found to be treated alike, if the versions of both are those that were compared, and
-    if they agree on the first texts.
+    tokie is about twenty times as fast, but treats some characters differently. A text goes to tokie if the two agree
+    on all of its characters. tokie is not used at all if other versions are installed than those that were compared,
+    or once the two disagree on one of the first texts.
 
     Args:
         tokenizer_json: The content of tokenizer.json.
-        compared_versions: The versions of `tokie` and `tokenizers` that were compared; `None` means that none were.
-        agreeing_characters: Whether they agree on a character, by its code point, `(C,)`, bool.
+        compared_versions: The versions of `tokie` and `tokenizers` that were compared; `None` means that tokie is not
+            to be used.
+        agreeing_characters: Whether the two agree on a character, by its code point, `(C,)`, bool.
     """
 
     CHECKED_TEXTS = 100
@@ -448,7 +449,7 @@ def has_versions(wanted: dict[str, str]) -> bool:
 
 
 def open_tokie(tokenizer: Tokenizer) -> Any:
-    """Return tokie's form of a tokenizer, or `None` without tokie."""
+    """Return tokie's form of a tokenizer; `None` without tokie, or if it cannot read the tokenizer."""
     try:
         import tokie
     except ImportError:
@@ -456,7 +457,11 @@ def open_tokie(tokenizer: Tokenizer) -> Any:
     with TemporaryDirectory() as folder:
         file = Path(folder, "tokenizer.json")
         tokenizer.save(str(file))
-        opened = tokie.Tokenizer.from_json(str(file))
+        try:
+            opened = tokie.Tokenizer.from_json(str(file))
+        except tokie.TokieError as error:
+            logger.warning("tokie is not used, since it cannot read the tokenizer: %s", error)
+            return None
     if tokenizer.truncation:  # which tokie does not read from the file
         opened.enable_truncation(**tokenizer.truncation)
     return opened
@@ -608,17 +613,23 @@ class FoldedWave:
         """Return the normalised mean of each text, `(B, H)`, float32; zeros for a text without tokens."""
         ids, types, starts, lengths = tokens
         config, weights = self.config, self.weights
-        is_modulation, is_magnitude = config["wave_operation"] == "modulation", config["readout"] == "magnitude"
-        form = config["hidden_size"], is_modulation, is_magnitude, config["scale_waves"]
-        rows = weights["table"], self.table_scales
-        means = np.empty((len(starts), rows[0].shape[1]), np.float32)
+        table, type_rows = weights["table"], self.type_rows
         if "type_rows" not in weights:
             types = np.zeros_like(types)
-        pool_bags, pool_sequences = KERNELS.choose(len(ids))
+        if ids.max(initial=0) >= len(table) or types.max(initial=0) >= len(type_rows):
+            raise ValueError(
+                f"A text has a token with the id {ids.max()} or the type {types.max()}, but there are {len(table)} ids "
+                f"and {len(type_rows)} types: the tokenizer belongs to another model."
+            )
+        is_modulation, is_magnitude = config["wave_operation"] == "modulation", config["readout"] == "magnitude"
+        form = config["hidden_size"], is_modulation, is_magnitude, config["scale_waves"]
+        means = np.empty((len(starts), table.shape[1]), np.float32)
+        bags, sequences = KERNELS.choose(len(ids))
         if types.any() or "kernel" in weights:
-            pool_sequences(means, ids, types, starts, lengths, *rows, self.type_rows, self.kernel, *form)
+            rows = table, self.table_scales, type_rows, self.kernel
+            sequences(means, ids, types, starts, lengths, *rows, *form)
         else:
-            pool_bags(means, ids, starts, lengths, *rows, *form)
+            bags(means, ids, starts, lengths, table, self.table_scales, *form)
         pooled = means @ weights["readout.weight"].T + weights["readout.bias"]
         # A layer normalisation: what would subtract the mean over the H dimensions is part of the readout.
         variance = np.einsum("bh,bh->b", pooled, pooled)[:, None] / pooled.shape[1]
