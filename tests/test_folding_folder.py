@@ -226,7 +226,7 @@ class TestDamage:
     def test_tokenizer_with_ids_beyond_the_table(self, copied):
         other = Tokenizer(WordLevel({"[UNK]": 0, "one": 1_000_000}, "[UNK]"))
         rewrite(copied, "tokenizer.json", other.to_str().encode())
-        with pytest.raises(ValueError, match=r"^A text has a token with the id 1000000 .* belongs to another"):
+        with pytest.raises(ValueError, match=r"^A text has the token id 1000000 .* belongs to another"):
             FoldedWave.load(copied).predict(["one"])
 
     @pytest.mark.parametrize("name", ["table", "readout.weight", "norm.bias", "classifier.weight"])

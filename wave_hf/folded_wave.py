@@ -618,7 +618,7 @@ class FoldedWave:
             types = np.zeros_like(types)
         if ids.max(initial=0) >= len(table) or types.max(initial=0) >= len(type_rows):
             raise ValueError(
-                f"A text has a token with the id {ids.max()} or the type {types.max()}, but there are {len(table)} ids "
+                f"A text has the token id {ids.max()} or token type {types.max()}, but there are {len(table)} ids "
                 f"and {len(type_rows)} types: the tokenizer belongs to another model."
             )
         is_modulation, is_magnitude = config["wave_operation"] == "modulation", config["readout"] == "magnitude"
