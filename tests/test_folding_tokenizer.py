@@ -121,7 +121,7 @@ class TestTokie:
     def test_is_not_used_in_another_version_than_was_compared(self, backend, library, caplog):
         versions, characters = compare_tokenizers(backend.to_str())
         tokenizer = TextTokenizer(backend.to_str(), versions | {library: "0.0.1"}, characters)
-        assert tokenizer.tokie is None
+        assert not tokenizer.uses_tokie
         assert f"'{library}': '0.0.1'" in caplog.text
         assert_exact(tokenizer, backend, TEXTS)
 
@@ -157,6 +157,6 @@ class TestTokie:
         folded = fold(str(tmp_path / "checkpoint"))
         folded.save(tmp_path / "folded")
         loaded = FoldedWave.load(tmp_path / "folded").tokenizer
-        assert loaded.tokie is not None
+        assert loaded.uses_tokie
         assert_array_equal(loaded.agreeing_characters, folded.tokenizer.agreeing_characters)
         assert 0 < loaded.agreeing_characters.sum() < loaded.agreeing_characters.size

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 MODEL_TYPE = "folded_wave"
 FORMAT_VERSION = 1
 
-TEXTS_PER_BLOCK = 512
+TEXTS_PER_BLOCK = 2048
 CHARACTERS_PER_BLOCK = 2**20
 
 # Rows whose sum in float32 is added to a total in float64, so that long texts stay exact.
@@ -277,12 +277,17 @@ class Kernels:
 
     def choose(self, tokens: int) -> tuple[Callable, Callable]:
         """Return the two functions to pool so many tokens with."""
+        self.tokens += tokens
+        if self.tokens > TOKENS_BEFORE_NUMBA:
+            self.compile()
+        return self.functions
+
+    def compile(self) -> None:
+        """Let numba take over."""
         with self.lock:
-            self.tokens += tokens
-            if self.tokens > TOKENS_BEFORE_NUMBA and not self.is_compiled:
+            if not self.is_compiled:
                 self.functions = compile_with_numba()
                 self.is_compiled = True
-            return self.functions
 
 
 KERNELS = Kernels()
@@ -338,23 +343,24 @@ class Tokens(NamedTuple):
         return cls(ids, types, lengths.cumsum() - lengths, lengths)
 
     def side(self, is_own: np.ndarray) -> "Tokens":
-        """Return only the tokens for which `is_own` `(N,)`, bool, is true; a text that has none becomes empty."""
+        """Return the tokens for which `is_own` `(N,)`, bool, is true; a text without any becomes empty."""
         before = np.concatenate(([0], is_own.cumsum()))
         starts, stops = before[self.starts], before[self.starts + self.lengths]
         return Tokens(self.ids[is_own], self.types[is_own], starts, stops - starts)
 
 
 class TextTokenizer:
-    """Turns texts and pairs of texts into tokens, as tokenizer.json says.
+    """Turns texts and pairs of texts into tokens, always those that tokenizers makes.
 
-    tokie does so about twenty times as fast as tokenizers, but treats some characters differently. It gets the texts
-    all of whose characters were found to be treated alike, if the versions of both are those that were compared, and
-    if they agree on the first texts.
+    tokie is about twenty times as fast, but treats some characters differently. A text goes to tokie if the two agree
+    on all of its characters. tokie is not used at all if other versions are installed than those that were compared,
+    or once the two disagree on one of the first texts.
 
     Args:
         tokenizer_json: The content of tokenizer.json.
-        compared_versions: The versions of `tokie` and `tokenizers` that were compared; `None` means that none were.
-        agreeing_characters: Whether they agree on a character, by its code point, `(C,)`, bool.
+        compared_versions: The versions of `tokie` and `tokenizers` that were compared; `None` means that tokie is not
+            to be used.
+        agreeing_characters: Whether the two agree on a character, by its code point, `(C,)`, bool.
     """
 
     CHECKED_TEXTS = 100
@@ -375,10 +381,11 @@ class TextTokenizer:
         self.disagreeing_ascii = [chr(code) for code in np.flatnonzero(~self.agreeing_characters[:128])]
         if compared_versions is not None and has_versions(compared_versions):
             self.tokie = open_tokie(self.tokenizer)
+        self.uses_tokie = self.tokie is not None
 
     def __call__(self, texts: Sequence[Text]) -> Tokens:
         """Return the tokens of texts and pairs."""
-        if self.tokie is None:
+        if not self.uses_tokie:
             return self.encode(texts)
         agrees = np.array([isinstance(text, str) and self.agree_on(text) for text in texts])
         if agrees.all():
@@ -415,7 +422,7 @@ class TextTokenizer:
             found = tokens.lengths[: len(first.lengths)], tokens.ids[: len(first.ids)]
             if not (np.array_equal(first.lengths, found[0]) and np.array_equal(first.ids, found[1])):
                 logger.warning("tokie is not used, since it and tokenizers disagree on one of the first texts.")
-                self.tokie = None
+                self.uses_tokie = False
                 return self.encode(texts)
         return tokens
 
@@ -442,7 +449,7 @@ def has_versions(wanted: dict[str, str]) -> bool:
 
 
 def open_tokie(tokenizer: Tokenizer) -> Any:
-    """Return tokie's form of a tokenizer, or `None` without tokie."""
+    """Return tokie's form of a tokenizer; `None` without tokie, or if it cannot read the tokenizer."""
     try:
         import tokie
     except ImportError:
@@ -450,7 +457,11 @@ def open_tokie(tokenizer: Tokenizer) -> Any:
     with TemporaryDirectory() as folder:
         file = Path(folder, "tokenizer.json")
         tokenizer.save(str(file))
-        opened = tokie.Tokenizer.from_json(str(file))
+        try:
+            opened = tokie.Tokenizer.from_json(str(file))
+        except tokie.TokieError as error:
+            logger.warning("tokie is not used, since it cannot read the tokenizer: %s", error)
+            return None
     if tokenizer.truncation:  # which tokie does not read from the file
         opened.enable_truncation(**tokenizer.truncation)
     return opened
@@ -522,6 +533,16 @@ class FoldedWave:
         tokenizer = TextTokenizer(tokenizer_json, config.get("compared_versions"), characters)
         return cls(config, weights, tokenizer, num_threads)
 
+    def compile(self) -> None:
+        """Let numba take over now, instead of after the first 100,000 tokens: a server can do so before it serves.
+
+        Compiling takes some ten seconds, but loading what another process has compiled only half a second.
+        """
+        KERNELS.compile()
+        self.embed(["a"])
+        if "type_rows" in self.weights:
+            self.embed([("a", "b")])
+
     def predict(self, texts: Iterable[Text]) -> list[Any]:
         """Return the label of each text, or the list of its labels (`multi_label_classification`), or its number.
 
@@ -592,17 +613,23 @@ class FoldedWave:
         """Return the normalised mean of each text, `(B, H)`, float32; zeros for a text without tokens."""
         ids, types, starts, lengths = tokens
         config, weights = self.config, self.weights
-        is_modulation, is_magnitude = config["wave_operation"] == "modulation", config["readout"] == "magnitude"
-        form = config["hidden_size"], is_modulation, is_magnitude, config["scale_waves"]
-        rows = weights["table"], self.table_scales
-        means = np.empty((len(starts), rows[0].shape[1]), np.float32)
+        table, type_rows = weights["table"], self.type_rows
         if "type_rows" not in weights:
             types = np.zeros_like(types)
-        pool_bags, pool_sequences = KERNELS.choose(len(ids))
+        if ids.max(initial=0) >= len(table) or types.max(initial=0) >= len(type_rows):
+            raise ValueError(
+                f"A text has the token id {ids.max()} or token type {types.max()}, but there are {len(table)} ids "
+                f"and {len(type_rows)} types: the tokenizer belongs to another model."
+            )
+        is_modulation, is_magnitude = config["wave_operation"] == "modulation", config["readout"] == "magnitude"
+        form = config["hidden_size"], is_modulation, is_magnitude, config["scale_waves"]
+        means = np.empty((len(starts), table.shape[1]), np.float32)
+        bags, sequences = KERNELS.choose(len(ids))
         if types.any() or "kernel" in weights:
-            pool_sequences(means, ids, types, starts, lengths, *rows, self.type_rows, self.kernel, *form)
+            rows = table, self.table_scales, type_rows, self.kernel
+            sequences(means, ids, types, starts, lengths, *rows, *form)
         else:
-            pool_bags(means, ids, starts, lengths, *rows, *form)
+            bags(means, ids, starts, lengths, table, self.table_scales, *form)
         pooled = means @ weights["readout.weight"].T + weights["readout.bias"]
         # A layer normalisation: what would subtract the mean over the H dimensions is part of the readout.
         variance = np.einsum("bh,bh->b", pooled, pooled)[:, None] / pooled.shape[1]
@@ -677,7 +704,10 @@ def read_file(folder: str | Path, name: str) -> bytes:
 def check_shapes(config: dict[str, Any], weights: dict[str, np.ndarray]) -> None:
     """Raise ValueError unless the tensors have the shapes that the format prescribes."""
     width, labels = config["hidden_size"], len(config["id2label"])
-    rows, columns = weights["table"].shape
+    table = weights.get("table", np.empty(0))
+    if table.ndim != 2:
+        raise ValueError(f"The tensor table has the shape {table.shape}, but should have a row for each token.")
+    rows, columns = table.shape
     features = 2 * width if config["pair_encoding"] == "separate" else width
     wanted = {
         "readout.weight": (width, columns),
@@ -685,7 +715,7 @@ def check_shapes(config: dict[str, Any], weights: dict[str, np.ndarray]) -> None
         "norm.weight": (width,),
         "norm.bias": (width,),
     }
-    if weights["table"].dtype == np.int8:
+    if table.dtype == np.int8:
         wanted["table_scales"] = (rows,)
     if labels:
         wanted |= {"classifier.weight": (labels, features), "classifier.bias": (labels,)}

@@ -15,7 +15,7 @@ import logging
 import random
 import shutil
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -75,18 +75,19 @@ def fold(
     tokenizer: PreTrainedTokenizerBase | None = None,
     dtype: TableDtype = "float32",
 ) -> FoldedWave:
-    """Fold a classifier, or a network without a head, which then has `encode` alone.
+    """Fold a classifier, or a network without a head, which can then only `encode`.
 
-    With tokie installed, this also finds out for which characters it does what tokenizers does, which takes seconds.
+    If tokie is installed, this also finds the characters on which it agrees with tokenizers, which takes seconds.
 
     Args:
         folder_or_model: The model, which is left as it is; or its folder or Hub id.
-        tokenizer: The tokenizer of the model. A folder brings it.
-        dtype: How the table is stored: `"float32"`, `"float16"`, or `"int8"` with a scale for each row. It is always
-            computed with in float32.
+        tokenizer: The tokenizer of the model, whose truncation applies to all texts if it has one. `None` means the
+            one in the folder.
+        dtype: How the table is stored: `"float32"`, `"float16"`, or `"int8"` with a scale for each row. All arithmetic
+            is in float32.
 
     Returns:
-        A model that predicts without torch. Its logits are those of the model, up to the rounding of the table.
+        A model that predicts without torch. Its logits are those of the original, but for the rounding of the table.
 
     Raises:
         OSError: A file of the model is missing.
@@ -180,7 +181,7 @@ def linear_map(module: nn.Module, in_features: int, out_features: int) -> tuple[
 
 
 def fold_kernel(convolution: nn.Conv1d, columns: int) -> torch.Tensor:
-    """Return by what the rows of a token and its neighbours are multiplied, `(K, D)`; a residual keeps the token's."""
+    """Return the weights of a token's row and of its neighbours' rows, `(K, D)`; a residual is the token's own."""
     taps = convolution.weight.squeeze(1).T  # (K, 2H)
     kernel = torch.zeros(len(taps), columns, dtype=taps.dtype)
     kernel[:, : taps.shape[1]] = taps
@@ -278,25 +279,21 @@ def compare_tokenizers(tokenizer_json: str) -> tuple[dict[str, str] | None, np.n
         tokie is not to be used.
     """
     try:
-        import tokie
-    except ImportError:
+        versions = {library: version(library) for library in ("tokie", "tokenizers")}
+    except PackageNotFoundError:
         return None, None
-    versions = {library: version(library) for library in ("tokie", "tokenizers")}
     untruncated = Tokenizer.from_str(tokenizer_json)
     untruncated.no_truncation()
-    try:
-        tokenizer, whole = (TextTokenizer(json, versions) for json in (tokenizer_json, untruncated.to_str()))
-    except tokie.TokieError as error:
-        logger.warning("tokie is not used, since it cannot read the tokenizer: %s", error)
-        return None, None
-    if whole.encode(["a"]).types.any():  # tokie returns no types
+    whole = TextTokenizer(untruncated.to_str(), versions)
+    if not whole.uses_tokie or whole.encode(["a"]).types.any():  # tokie returns no types
         return None, None
 
     agreeing = np.array([not 0xD800 <= code < 0xE000 for code in range(COMPARED_CODE_POINTS)])
     for codes in np.array_split(np.flatnonzero(agreeing), 16):  # an encoding takes a kilobyte
         agreeing[codes] = agree(whole, [f"{chr(code)} a{chr(code)}a" for code in codes])
     characters, words = [chr(code) for code in np.flatnonzero(agreeing)], list(untruncated.get_vocab())
-    if not (characters and all(agree(each, random_texts(characters, words)).all() for each in (whole, tokenizer))):
+    tokenizers = (whole, TextTokenizer(tokenizer_json, versions))
+    if not (characters and all(agree(each, random_texts(characters, words)).all() for each in tokenizers)):
         logger.warning("tokie is not used, since it makes other tokens of some texts than tokenizers.")
         return None, None
     return versions, agreeing
