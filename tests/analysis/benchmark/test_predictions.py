@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import torch
 from builders import TEXTS, save_classifier
 from transformers import BertConfig, BertModel, BertTokenizer
 
@@ -37,7 +38,10 @@ def prepared(conditions, rows, tmp_path):
     vocabulary = train_tokenizer(texts, vocab_size=200).get_vocab()
     BertTokenizer(vocab=vocabulary).save_pretrained(tmp_path / "encoder")
     size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    BertModel(BertConfig(vocab_size=len(vocabulary), **size)).eval().save_pretrained(tmp_path / "encoder")
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(vocabulary), initializer_range=1.0, **size)).eval().save_pretrained(
+        tmp_path / "encoder"
+    )
     options = {"encoder": str(tmp_path / "encoder")}
     if find_spec("model2vec"):
         from model2vec import StaticModel
