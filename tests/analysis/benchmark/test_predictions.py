@@ -22,13 +22,14 @@ from wave_hf.training.arguments import ModelArguments
 
 
 @pytest.fixture
-def conditions(train_file, tmp_path, monkeypatch):
+def conditions(write, rows, tmp_path, monkeypatch):
     """Small models, and rows that a word gives away."""
     WaveConfig(vocab_size=200, hidden_size=16, final_norm="pooled").save_pretrained(tmp_path / "network")
     monkeypatch.setattr(preparation, "NETWORK", ModelArguments(config_name=str(tmp_path / "network")))
-    monkeypatch.setattr(preparation, "recipe_defaults", lambda _: {"num_train_epochs": "30", "learning_rate": "0.02"})
-    monkeypatch.setattr(preparation, "FASTTEXT_SETTINGS", {"dim": 10, "epoch": 60, "lr": 0.5, "bucket": 1000})
-    return PredictionConditions(train_file=train_file, validation_file=train_file, steps=1, seconds=0)
+    monkeypatch.setattr(preparation, "recipe_defaults", lambda _: {"num_train_epochs": "3", "learning_rate": "0.02"})
+    monkeypatch.setattr(preparation, "FASTTEXT_SETTINGS", {"dim": 10, "epoch": 10, "lr": 0.5, "bucket": 1000})
+    files = {"train_file": write("train.csv", rows * 10), "validation_file": write("validation.csv", rows)}
+    return PredictionConditions(**files, steps=1, seconds=0)
 
 
 @pytest.fixture
@@ -39,9 +40,7 @@ def prepared(conditions, rows, tmp_path):
     BertTokenizer(vocab=vocabulary).save_pretrained(tmp_path / "encoder")
     size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=len(vocabulary), initializer_range=1.0, **size)).eval().save_pretrained(
-        tmp_path / "encoder"
-    )
+    BertModel(BertConfig(vocab_size=len(vocabulary), **size)).eval().save_pretrained(tmp_path / "encoder")
     options = {"encoder": str(tmp_path / "encoder")}
     if find_spec("model2vec"):
         from model2vec import StaticModel

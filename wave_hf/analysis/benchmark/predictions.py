@@ -20,7 +20,7 @@ from . import predictors
 from .measure import PredictionConditions
 from .preparation import load_rows, prepare
 
-AS_THEY_ARE = "rows"  # the validation rows, beside texts of given lengths
+AS_THEY_ARE = "rows"  # the first validation rows, beside texts of given lengths
 
 Row = dict[str, Any]
 
@@ -29,12 +29,12 @@ def measure_predictions(lengths: list[int], repetitions: int, conditions: Predic
     """Train predictors, and measure each in several processes that take turns with those of the others.
 
     Args:
-        lengths: About how many tokens texts have, beside the validation rows as they are.
+        lengths: About how many tokens texts have, beside the first validation rows as they are.
         repetitions: Number of processes for each predictor.
         conditions: Which predictors and rows, and how long to measure.
 
     Returns:
-        For each predictor: its `accuracy` on the validation rows, `disk_mb`, the medians of `memory_mb` and
+        For each predictor: its `accuracy` on all validation rows, `disk_mb`, the medians of `memory_mb` and
         `first_prediction_s`, and, under `lengths`, for the rows as they are and for each length the `texts` and their
         `tokens`, those of the Wave Network, and the medians of `tokenize_s` and `predict_s` for all of them.
     """
@@ -42,7 +42,8 @@ def measure_predictions(lengths: list[int], repetitions: int, conditions: Predic
     texts, labels = list(rows["validation"]["text"]), list(rows["validation"]["label"])
     with TemporaryDirectory() as folder:
         folders, tokenizer = prepare(conditions, rows, task, Path(folder))
-        sets = {AS_THEY_ARE: texts}
+        share = min(conditions.num_tokens / max(count_tokens(texts, tokenizer), 1), 1)
+        sets = {AS_THEY_ARE: texts[: round(share * len(texts)) or 1]}
         sets |= {str(length): cut_texts(texts, length, conditions.num_tokens, tokenizer) for length in lengths}
         job = {"rows": texts, "texts": sets, "steps": conditions.steps, "seconds": conditions.seconds}
         runs: dict[str, list[Row]] = {name: [] for name in folders}
