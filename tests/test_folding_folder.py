@@ -6,13 +6,13 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import safetensors.numpy
 import torch
 from builders import LABELS, TEXTS, save_classifier, write_rows
 from numpy.testing import assert_allclose, assert_array_equal
+from pages import DOCS, marked_block
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoTokenizer
@@ -286,8 +286,17 @@ class TestExport:
         assert [folder.name for folder in tmp_path.iterdir()] == ["checkpoint"]
 
 
+class TestPageOfTheExport:
+    def test_its_code_predicts(self, checkpoint, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        fold(checkpoint).save("waves-folded")
+        names = {}
+        exec(marked_block(DOCS / "export.md", "folded"), names)
+        assert set(names["model"].predict(TEXTS)) <= set(LABELS)
+
+
 class TestPageOfTheFormat:
-    PAGE = (Path(__file__).parents[1] / "examples" / "docs" / "folded-format.md").read_text(encoding="utf-8")
+    PAGE = (DOCS / "folded-format.md").read_text(encoding="utf-8")
 
     def test_describes_all_that_is_written(self, tmp_path):
         parts = {"variant_kernel_size": 3, "residual": True, "type_vocab_size": 2}

@@ -11,8 +11,8 @@ from transformers import AutoModelForSequenceClassification
 
 from wave_hf import train_tokenizer
 
-# `run` and `tree` are read here; test_hub.py, test_export.py and test_sequence_parallel.py run the other blocks.
-MARKS = {"run", "tree", "hub", "onnxruntime", "torchrun"}
+# `run` and `tree` are read here; tests of what the other marks name run the other blocks.
+MARKS = {"run", "tree", "hub", "onnxruntime", "torchrun", "folded"}
 
 
 def run_blocks(page: Path) -> dict:

@@ -6,13 +6,12 @@ import os
 import subprocess
 import sys
 import time
-from itertools import chain, cycle, islice
+from itertools import chain, cycle, islice, product
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 from tokenizers import Tokenizer
 from transformers.utils.logging import tqdm
 
@@ -42,29 +41,35 @@ def measure_predictions(lengths: list[int], repetitions: int, conditions: Predic
     texts, labels = list(rows["validation"]["text"]), list(rows["validation"]["label"])
     with TemporaryDirectory() as folder:
         folders, tokenizer = prepare(conditions, rows, task, Path(folder))
-        share = min(conditions.num_tokens / max(count_tokens(texts, tokenizer), 1), 1)
-        sets = {AS_THEY_ARE: texts[: round(share * len(texts)) or 1]}
-        sets |= {str(length): cut_texts(texts, length, conditions.num_tokens, tokenizer) for length in lengths}
-        job = {"rows": texts, "texts": sets, "steps": conditions.steps, "seconds": conditions.seconds}
+        timed = choose_texts(texts, lengths, conditions.num_tokens, tokenizer)
+        job = {"rows": texts, "texts": timed, "steps": conditions.steps, "seconds": conditions.seconds}
         runs: dict[str, list[Row]] = {name: [] for name in folders}
         for name in tqdm(list(folders) * repetitions, desc="Measuring"):
             runs[name].append(run_predictor(name, folders[name], job, conditions.num_threads))
         sizes = {name: disk_size(folder) for name, folder in folders.items()}
-    counts = {length: {"texts": len(set_), "tokens": count_tokens(set_, tokenizer)} for length, set_ in sets.items()}
-    return [
-        {
-            "predictor": name,
-            "accuracy": float(np.mean([found == label for found, label in zip(of[0]["labels"], labels, strict=True)])),
-            "disk_mb": sizes[name] / 2**20,
-            **{quantity: median(run[quantity] for run in of) for quantity in ("memory_mb", "first_prediction_s")},
-            "lengths": {
-                length: counts[length]
-                | {part: median(run["times"][length][part] for run in of) for part in ("tokenize_s", "predict_s")}
-                for length in sets
-            },
-        }
-        for name, of in runs.items()
+    predictions = [
+        {"predictor": name, "disk_mb": sizes[name] / 2**20, **summarize(of, labels)} for name, of in runs.items()
     ]
+    for row, (length, texts) in product(predictions, timed.items()):
+        row["lengths"][length] |= {"texts": len(texts), "tokens": count_tokens(texts, tokenizer)}
+    return predictions
+
+
+def choose_texts(texts: list[str], lengths: list[int], num_tokens: int, tokenizer: Tokenizer) -> dict[str, list[str]]:
+    """Return the texts to time: the first rows as they are, and texts of each length, of `num_tokens` together."""
+    share = min(num_tokens / max(count_tokens(texts, tokenizer), 1), 1)
+    first = texts[: max(round(share * len(texts)), 1)]
+    return {AS_THEY_ARE: first} | {str(length): cut_texts(texts, length, num_tokens, tokenizer) for length in lengths}
+
+
+def summarize(runs: list[Row], labels: list[str]) -> Row:
+    """Return the accuracy of a predictor, and the medians of its processes."""
+    correct = [found == label for found, label in zip(runs[0]["labels"], labels, strict=True)]
+    medians = {quantity: median(run[quantity] for run in runs) for quantity in ("memory_mb", "first_prediction_s")}
+    times: Row = {}
+    for length, parts in runs[0]["times"].items():
+        times[length] = {part: median(run["times"][length][part] for run in runs) for part in parts}
+    return {"accuracy": sum(correct) / len(correct), **medians, "lengths": times}
 
 
 def cut_texts(texts: list[str], length: int, num_tokens: int, tokenizer: Tokenizer) -> list[str]:
