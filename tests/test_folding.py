@@ -187,7 +187,8 @@ class TestPredict:
         assert folded.predict_proba([]).shape == (0, 3)
         assert folded.encode([]).shape == (0, 8)
 
-    def test_reads_an_iterator_only_so_far(self):
+    @pytest.mark.parametrize(("num_threads", "blocks"), [(1, 1), (3, 7)])  # threads work on a few blocks ahead
+    def test_reads_an_iterator_only_so_far(self, num_threads, blocks):
         read = 0
 
         def texts():
@@ -196,10 +197,12 @@ class TestPredict:
                 read += 1
                 yield "w1 w2"
 
-        stream = fold(folding_model(), TOKENIZER).predict_stream(texts())
-        for _ in range(10):
+        folded = fold(folding_model(), TOKENIZER)
+        folded.num_threads = num_threads
+        stream = folded.predict_stream(texts())
+        for _ in range(3 * folded_wave.TEXTS_PER_BLOCK):
             next(stream)
-        assert read == folded_wave.TEXTS_PER_BLOCK
+        assert read == (2 + blocks) * folded_wave.TEXTS_PER_BLOCK
 
     def test_reads_few_long_texts_at_a_time(self):
         read = []
