@@ -6,7 +6,7 @@ The flow and the options are those of transformers' example of the same name, an
 (the start of each ending), `ending0` to `ending3` and `label` (the number of the right ending). In addition a model
 may start from scratch:
 
-    python run_swag.py --config_name wave-encoder --train_file FILE --do_train --do_eval --output_dir DIR
+    python run_swag.py --config_name wave-pair --train_file FILE --do_train --do_eval --output_dir DIR
 
 Without data it learns which sentence follows the first one of a documentation string.
 """
