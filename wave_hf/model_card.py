@@ -13,6 +13,7 @@ The table becomes the README.md of the folder. The numbers of a card have these 
 - Training settings: the arguments of the `Trainer`, see `ModelCardTrainer.training_settings`.
 """
 
+import json
 import os
 import platform
 import time
@@ -27,7 +28,8 @@ from transformers import HfArgumentParser, PreTrainedModel, Trainer
 from transformers.modelcard import TrainingSummary
 
 from .configuration_wave import WaveConfig
-from .files import markdown_table, writing
+from .files import writing
+from .markdown import code_block, escape, link, markdown_table
 from .modeling_wave import WaveForSequenceClassification
 from .training.errors import exit_on_error
 
@@ -118,12 +120,14 @@ def create_model_card(
     return ModelCard.from_template(
         ModelCardData(**(data | metadata)),
         template_path=str(TEMPLATE),
+        escape=escape,
         model_name=model_name,
+        quoted_name=json.dumps(model_name),
         num_tokens=num_tokens,
         machine=platform.machine(),
         evaluation=evaluation,
         training=training or {},
-        command=command,
+        command=command and code_block("bash", command),
         **describe(model.config),  # type: ignore[arg-type]
     )
 
@@ -262,9 +266,11 @@ def compare_cards(folder: Path) -> str:
 
 def _table_row(file: Path) -> list[str]:
     data = ModelCard.load(file).data
-    (result, *_) = data.eval_results
+    if not data.eval_results:
+        raise ValueError(f"{file} has no results, but should be the card of an evaluated model.")
+    result = data.eval_results[0]
     return [
-        f"[{file.stem}]({file.name})",
+        link(file.stem, file.name),
         result.dataset_name,
         f"{result.metric_type} {result.metric_value}",
         f"{data['parameters'] / 1e6:.2f} M",

@@ -37,7 +37,7 @@ def inputs(tmp_path_factory):
     BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8).save_pretrained(
         folder / "bert"
     )
-    write_rows(folder / "rows.csv", text=TEXTS * 8, label=["yes", "no", "yes", "no", "no"] * 8)
+    write_rows(folder / "rows.csv", text=TEXTS * 8, label=["$yes$ or $", "no", "$yes$ or $", "no", "no"] * 8)
     return folder
 
 

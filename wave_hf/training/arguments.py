@@ -148,13 +148,13 @@ class DataArguments:
     @property
     def card(self) -> dict[str, Any]:
         """The data as `Trainer.create_model_card` takes it."""
-        names = [self.dataset_name] if self.dataset_name else []
-        files = dict.fromkeys(Path(file).name for file in self.files.values())
-        return {
-            "dataset": names or ", ".join(files) or "documentation corpus",
-            "dataset_tags": names,
-            "dataset_args": [self.dataset_config_name] if self.dataset_config_name else [],
-        }
+        if self.dataset_name and not Path(self.dataset_name).exists():
+            configs = [self.dataset_config_name] if self.dataset_config_name else []
+            return {"dataset": [self.dataset_name], "dataset_tags": [self.dataset_name], "dataset_args": configs}
+        # Local data have no id on the Hub, and their path does not concern its readers.
+        local = [self.dataset_name] if self.dataset_name else self.files.values()
+        names = dict.fromkeys(Path(path).absolute().name for path in local)
+        return {"dataset": ", ".join(names) or "documentation corpus", "dataset_tags": [], "dataset_args": []}
 
     def split_names(self, raw: Mapping[str, Any]) -> dict[str, str]:
         """Return the name that each split has in the raw data."""
