@@ -24,13 +24,14 @@ from typing import Any
 
 import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from transformers import HfArgumentParser, PreTrainedModel, Trainer
+from transformers import HfArgumentParser, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.modelcard import TrainingSummary
 
 from .configuration_wave import WaveConfig
 from .files import writing
 from .markdown import code_block, escape, link, markdown_table
 from .modeling_wave import WaveForSequenceClassification
+from .tokenization import longest_text
 from .training.errors import exit_on_error
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
@@ -90,6 +91,7 @@ def create_model_card(
     evaluation: Evaluation | None = None,
     training: Mapping[str, Any] | None = None,
     command: str | None = None,
+    max_tokens: int | None = None,
     **metadata: Any,
 ) -> ModelCard:
     """Create the card of a trained classifier, and measure the latency of the classifier for it.
@@ -100,6 +102,7 @@ def create_model_card(
         evaluation: Its results. `None` means that it was not evaluated.
         training: Settings of its training by their names.
         command: The command line that trained it, without secrets.
+        max_tokens: The largest number of tokens of a text, see `longest_text`. `None` means that nothing limits it.
         **metadata: More metadata of the Hub, such as `license`, `language`, `datasets` or `base_model`.
 
     Returns:
@@ -128,6 +131,7 @@ def create_model_card(
         evaluation=evaluation,
         training=training or {},
         command=command and code_block("bash", command),
+        max_tokens=max_tokens,
         **describe(model.config),  # type: ignore[arg-type]
     )
 
@@ -191,12 +195,15 @@ class ModelCardTrainer(Trainer):
             super().create_model_card(**kwargs)
         elif self.is_world_process_zero():
             summary = TrainingSummary.from_trainer(self, **kwargs)
+            tokenizer, config = self.processing_class, self.model.config
+            max_tokens = longest_text(tokenizer, config) if isinstance(tokenizer, PreTrainedTokenizerBase) else None
             card = create_model_card(
                 self.model,
                 self.hub_model_id or summary.model_name,
                 self.last_evaluation(summary),
                 self.training_settings(summary),
                 command,
+                max_tokens,
                 **_metadata(summary),
             )
             with writing(Path(str(self.args.output_dir)) / "README.md") as stream:

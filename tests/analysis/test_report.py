@@ -114,6 +114,10 @@ class TestRefusals:
         BertForSequenceClassification(config).save_pretrained(tmp_path)
         self.refuse(monkeypatch, tmp_path, tmp_path, "model_type of config.json is 'bert'")
 
+    @pytest.mark.parametrize("seed", [-1, 2**32])
+    def test_impossible_seed(self, inputs, tmp_path, monkeypatch, seed):
+        self.refuse(monkeypatch, tmp_path, inputs / "waves", f"--seed is {seed}", "--seed", str(seed))
+
     def test_no_tokenizer(self, tmp_path, monkeypatch):
         tiny_model().save_pretrained(tmp_path)
         self.refuse(monkeypatch, tmp_path, tmp_path, "tokenizer.json")

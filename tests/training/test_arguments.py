@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from outputs import refusal
 from run_classification import ClassificationArguments
 from run_distillation import DistillationArguments
 from run_glue_no_trainer import LoopArguments
@@ -50,6 +51,13 @@ class TestParseArguments:
         command_line(file)
         training_args = parse()[2]
         assert (training_args.learning_rate, training_args.seed) == (0.25, 3)
+
+    @pytest.mark.parametrize("seed", [-1, 2**32, 10**30])
+    @pytest.mark.parametrize("option", ["seed", "data_seed", "shuffle_seed"])
+    def test_impossible_seeds_are_refused(self, command_line, option, seed):
+        command_line("--output_dir", "out", f"--{option}", seed)
+        line = refusal(parse_arguments, ModelArguments, ClassificationArguments, TrainingArguments)
+        assert line == f"Arguments: --{option} is {seed}, but should be at least 0 and less than 2**32"
 
     def test_checkpoint_is_continued_without_recipe_defaults(self, command_line, tmp_path):
         command_line("--model_name_or_path", tmp_path)

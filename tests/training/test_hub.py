@@ -32,8 +32,8 @@ def test_folders_of_this_machine_are_hidden():
         "/home/me/run.py",
         "--train_file",
         "/home/me/a b/train.csv",
-        "--output_dir=/tmp/out/",
-        "../x/test.csv",
+        "--output_dir=/out/",
+        "../test.csv",
     ]
     shown = ["run.py", "--train_file", "train.csv", "--output_dir=out", "../test.csv"]
     assert hide_folders([*arguments, "--config_overrides", "a=1/2"]) == [*shown, "--config_overrides", "a=1/2"]

@@ -205,9 +205,19 @@ def parse_arguments(*argument_classes: Any) -> tuple[Any, ...]:
         # A recipe serves all scripts, including those with fewer options.
         parser.set_defaults(**{name: value for name, value in (recipe | from_file).items() if name in known})
         parsed = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
+        for option_group in parsed:
+            check_seeds(option_group)
     for option_group in parsed:
         protect_tokens(option_group)
     return parsed
+
+
+def check_seeds(arguments: Any) -> None:
+    """Raise ValueError for seeds that numpy and torch do not take, before the work that they are needed for."""
+    for option in fields(arguments):
+        value = getattr(arguments, option.name)
+        if option.name.endswith("seed") and value is not None and not 0 <= value < 2**32:
+            raise ValueError(f"--{option.name} is {value}, but should be at least 0 and less than 2**32")
 
 
 def protect_tokens(arguments: Any) -> None:

@@ -10,8 +10,8 @@ from transformers import PreTrainedConfig
 
 from .data import hold_out_and_limit
 from .errors import exit_on_error
-from .labels import LabelArguments, check_labels, infer_task
-from .rows import read_rows
+from .labels import LabelArguments, infer_task
+from .rows import check_labels, read_rows
 from .tasks import Metric, Task
 
 

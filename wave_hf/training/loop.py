@@ -67,7 +67,7 @@ class LoopArguments:
             value = getattr(self, option)
             if value is not None and value < 1:
                 raise ValueError(f"--{option} is {value}, but should be 1 or more")
-        for option in ("learning_rate", "weight_decay", "max_grad_norm", "warmup_steps", "seed"):
+        for option in ("learning_rate", "weight_decay", "max_grad_norm", "warmup_steps"):
             value = getattr(self, option)
             if math.isnan(value) or value < 0:
                 raise ValueError(f"--{option} is {value}, but should be 0 or more")
