@@ -62,8 +62,7 @@ class LoopArguments:
 
     def __post_init__(self) -> None:
         """Raise ValueError for numbers that are impossible."""
-        counts = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
-        for option in (*counts, "num_train_epochs", "max_train_steps"):
+        for option in ("num_train_epochs", "max_train_steps"):
             value = getattr(self, option)
             if value is not None and value < 1:
                 raise ValueError(f"--{option} is {value}, but should be 1 or more")

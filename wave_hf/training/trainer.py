@@ -48,6 +48,16 @@ class LengthGroupedTrainer(ModelCardTrainer):
         self.add_callback(SetEpochCallback())
         self.add_callback(LogBeforeSaveCallback())
 
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """Return the optimizer, or end the run if it does not take its options."""
+        with exit_on_error("Optimizer"):
+            return super().create_optimizer(*args, **kwargs)
+
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> torch.optim.lr_scheduler.LRScheduler:
+        """Return the schedule of the learning rate, or end the run if it does not take its options."""
+        with exit_on_error("Schedule of the learning rate"):
+            return super().create_scheduler(*args, **kwargs)
+
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
         if train_dataset is None or self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
@@ -149,6 +159,10 @@ def check_options(args: TrainingArguments, model: PreTrainedModel) -> None:
         raise SystemExit("--eval_do_concat_batches False: the metrics are computed from all rows at once")
     if args.prediction_loss_only and args.do_predict:
         raise SystemExit("--prediction_loss_only: --do_predict needs more than the loss")
+    if args.dataloader_persistent_workers and not args.dataloader_num_workers:
+        raise SystemExit("--dataloader_persistent_workers: there are no workers without --dataloader_num_workers")
+    if not 0 <= args.label_smoothing_factor <= 1:
+        raise SystemExit(f"--label_smoothing_factor is {args.label_smoothing_factor}, but should be from 0 to 1")
     if args.label_smoothing_factor:
         problem_type = model.config.problem_type or "single_label_classification"
         if "labels" not in find_labels(type(model)) or problem_type != "single_label_classification":
