@@ -4,11 +4,14 @@
 
     python benchmark.py --output_dir benchmark
     python benchmark.py --lengths 512 2048 8192 --batch_size 1 --inference_batch_size 1 --measure models
+    python benchmark.py --lengths 10 50 500 5000 --measure predictions
 
 It compares the wave operations with their form in the papers, with complex tensors; a network with its matrix products
 alone; kinds of token tables with each other; and the training and inference of models over all lengths. Each
 measurement runs in a process of its own, so that its peak memory is that of one model, and the models take turns, so
 that a change of the machine's speed affects all of them. Compare the ratios: absolute times depend on the machine.
+
+`--measure predictions` trains wave-small and other classifiers, and compares the whole way from a text to its label.
 """
 
 import logging
@@ -34,7 +37,7 @@ from transformers.utils.logging import tqdm
 from wave_hf import WaveConfig
 from wave_hf.analysis.benchmark.measure import (
     BASELINES,
-    Conditions,
+    PredictionConditions,
     config_folder,
     load_config,
     measure_idle,
@@ -43,6 +46,7 @@ from wave_hf.analysis.benchmark.measure import (
     measure_stream,
     measure_tables,
 )
+from wave_hf.analysis.benchmark.predictors import PREDICTORS
 from wave_hf.training.errors import exit_on_error
 
 MODELS = [*BASELINES, "baselines/transformer-layer", "paper-interference", "paper-modulation", "wave-small"]
@@ -53,12 +57,15 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class BenchmarkArguments(Conditions):
+class BenchmarkArguments(PredictionConditions):
     """Options of the benchmark."""
 
-    measure: Literal["all", "models", "operations", "tables", "streams"] = field(
+    measure: Literal["all", "models", "operations", "tables", "streams", "predictions"] = field(
         default="all",
-        metadata={"help": "Models, wave operations, token tables, all of these, or texts that are read in chunks."},
+        metadata={
+            "help": "Models, wave operations, token tables, all of these, texts that are read in chunks, or the "
+            "predictions of trained classifiers."
+        },
     )
     models: list[str] = field(
         default_factory=lambda: list(MODELS),
@@ -76,7 +83,8 @@ class BenchmarkArguments(Conditions):
 
     def __post_init__(self) -> None:
         """Raise ValueError for options that cannot be measured."""
-        for name in ("batch_size", "inference_batch_size", "steps", "repetitions", "lengths"):
+        counts = ("batch_size", "inference_batch_size", "steps", "repetitions", "lengths", "num_threads", "num_tokens")
+        for name in counts:
             if np.min(getattr(self, name)) < 1:
                 raise ValueError(f"--{name} should be at least 1, but is {getattr(self, name)}.")
         unknown = [
@@ -87,13 +95,17 @@ class BenchmarkArguments(Conditions):
                 f"--models takes {', '.join(BASELINES)}, a recipe or the folder of a config, but not "
                 f"{', '.join(unknown)}."
             )
+        if unknown := [name for name in self.predictors if name not in PREDICTORS]:
+            raise ValueError(f"--predictors takes {', '.join(PREDICTORS)}, but not {', '.join(unknown)}.")
 
 
 def main() -> None:
     """Parse the command line, measure, and report."""
     with exit_on_error("Arguments"):
         (args,) = HfArgumentParser(BenchmarkArguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    for name in (__name__, "wave_hf"):
+        logging.getLogger(name).setLevel(logging.INFO)
     results: dict[str, Any] = {"machine": describe_machine(args), "arguments": asdict(args)}
     logger.info(results["machine"])
     if args.measure in ("all", "operations"):
@@ -104,6 +116,10 @@ def main() -> None:
         results |= measure_models(args)
     if args.measure == "streams":
         results["streams"] = {length: in_own_process(measure_stream, length, args) for length in args.lengths}
+    if args.measure == "predictions":
+        from wave_hf.analysis.benchmark.predictions import measure_predictions  # see below
+
+        results["predictions"] = measure_predictions(args.lengths, args.repetitions, args)
 
     # Imported here, because the peak memory of a process counts from the memory of the process that started it.
     from wave_hf.analysis.benchmark.report import report

@@ -8,26 +8,23 @@ Joulin et al., "Bag of Tricks for Efficient Text Classification", arXiv:1607.017
 which its authors report results on AG News. `pip install 'wave-hf[baselines]'` installs fastText.
 """
 
-import re
-import tempfile
 from dataclasses import dataclass, field
 
-import fasttext
 import numpy as np
-import torch
 from datasets import Dataset
 
+from wave_hf.analysis.benchmark.predictors import split_words
 from wave_hf.training.baselines import (
+    LABEL_PREFIX,
     BaselineArguments,
     Predict,
     check_single_label,
     encode_labels,
     join_sides,
     run_baseline,
+    train_fasttext,
 )
 from wave_hf.training.tasks import Task
-
-LABEL_PREFIX = "#:"  # no token of `tokenize` starts with it
 
 
 @dataclass
@@ -48,33 +45,21 @@ def main() -> None:
 def fit(args: FastTextArguments, rows: Dataset, task: Task) -> tuple[Predict, int]:
     """Return a function that predicts, and the number of parameters, most of which are the buckets of bigrams."""
     check_single_label(task)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
-        lines = zip(encode_labels(rows, task), join_sides(rows), strict=True)
-        file.writelines(f"{LABEL_PREFIX}{label} {tokenize(text)}\n" for label, text in lines)
-        file.flush()
-        model = fasttext.train_supervised(
-            file.name,
-            label=LABEL_PREFIX,
-            wordNgrams=args.ngrams,
-            epoch=args.num_train_epochs,
-            lr=args.learning_rate,
-            dim=args.hidden_size,
-            minCount=1,
-            bucket=10_000_000,
-            thread=torch.get_num_threads(),  # as many as the networks use
-            verbose=0,
-        )
+    model = train_fasttext(
+        [split_words(text) for text in join_sides(rows)],
+        encode_labels(rows, task),
+        wordNgrams=args.ngrams,
+        epoch=args.num_train_epochs,
+        lr=args.learning_rate,
+        dim=args.hidden_size,
+        bucket=10_000_000,
+    )
 
     def predict(rows: Dataset) -> np.ndarray:
-        predicted, _ = model.predict([tokenize(text) for text in join_sides(rows)])
+        predicted, _ = model.predict([split_words(text) for text in join_sides(rows)])
         return np.array([int(best.removeprefix(LABEL_PREFIX)) for (best,) in predicted])
 
     return predict, model.get_input_matrix().size + model.get_output_matrix().size
-
-
-def tokenize(text: str) -> str:
-    """Return the lower-case words and punctuation marks of a text, separated by spaces."""
-    return " ".join(re.findall(r"\w+|[^\w\s]", text.lower()))
 
 
 if __name__ == "__main__":

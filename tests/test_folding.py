@@ -6,8 +6,8 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from builders import configs, tiny_model
-from hypothesis import given, settings
+from builders import configs, tiny_config, tiny_model
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from tokenizers import Tokenizer
@@ -51,8 +51,8 @@ def word_tokenizer():
 TOKENIZER = word_tokenizer()
 
 
-def random_text(length, seed=0):
-    return " ".join(np.random.default_rng(seed).choice([*WORDS, "unheard"], length))
+def random_text(length, seed=0, distinct=None):
+    return " ".join(np.random.default_rng(seed).choice(["unheard", *WORDS][:distinct], length))
 
 
 def folding_model(model_class=WaveForSequenceClassification, **fields):
@@ -92,20 +92,22 @@ class TestLogits:
         if texts:
             assert_allclose(found, logits_of(model, texts), rtol=1e-5, atol=1e-4)
 
-    # The scaled waves of all tokens of a long text are nearly the same: float32 has few digits for the rest.
+    # Compared with float64: in float32 the network itself is 2e-3 off if it reads scaled waves of long texts without a
+    # linear map.
     @given(
-        config_and_length=st.one_of(
-            st.tuples(folding_configs.filter(lambda config: not config.scale_waves), st.integers(1, 5000)),
-            st.tuples(folding_configs, st.integers(1, 100)),
-        ),
+        config=folding_configs,
+        length=st.integers(1, 5000),
+        distinct=st.integers(1, len(WORDS) + 1),
         seed=st.integers(0, 99),
     )
+    @example(tiny_config(**FOLDS, scale_waves=True, readout="real"), 5000, 32, 0)
+    @example(tiny_config(**FOLDS, scale_waves=True, wave_operation="interference", readout="magnitude"), 5000, 32, 0)
     @settings(max_examples=30)
-    def test_are_those_of_the_stream(self, config_and_length, seed):
-        config, length = config_and_length
+    def test_are_those_of_the_stream(self, config, length, distinct, seed):
         model = tiny_model(config)
-        text = random_text(length, seed)
+        text = random_text(length, seed, distinct)
         found = fold(model, TOKENIZER).logits([text])
+        model.double()
         assert_allclose(found, logits_of(model, [text]), rtol=1e-5, atol=1e-4)
         assert_allclose(found, model.classify_stream([text], TOKENIZER).logits.detach(), rtol=1e-5, atol=1e-4)
 
@@ -136,6 +138,16 @@ class TestLogits:
         exact = logits_of(model, texts)
         found = fold(model, TOKENIZER, dtype).logits(texts)
         assert 0 < abs(found - exact).max() < tolerance * abs(exact).max()
+
+    @given(config=folding_configs, texts=st.lists(texts | st.tuples(texts, texts), min_size=1, max_size=5))
+    @settings(max_examples=50)
+    def test_of_int8_differ_only_by_the_rounding_of_the_table(self, config, texts):
+        model = tiny_model(config)
+        exact, rounded = (fold(model, TOKENIZER, dtype) for dtype in ("float32", "int8"))
+        table = rounded.weights["table"] * rounded.table_scales[:, None]
+        assert (abs(table - exact.weights["table"]) <= 0.5001 * rounded.table_scales[:, None]).all()
+        exact.weights["table"] = table
+        assert_allclose(rounded.logits(texts), exact.logits(texts), rtol=1e-5, atol=1e-5)
 
 
 class TestPredict:
@@ -217,6 +229,14 @@ class TestEncode:
             expected = torch.cat([model.wave(**encode(text)).pooler_output for text in self.TEXTS])
         for network in (model, model.wave):
             assert_allclose(fold(network, TOKENIZER).encode(self.TEXTS), expected, rtol=1e-5, atol=1e-5)
+
+    @given(config=folding_configs, texts=st.lists(texts | st.tuples(texts, texts), min_size=1, max_size=5))
+    @settings(max_examples=50)
+    def test_returns_the_pooler_output_of_any_network_that_folds(self, config, texts):
+        model = tiny_model(config, WaveModel)
+        with torch.no_grad():
+            expected = torch.cat([model(**encode(text)).pooler_output for text in texts])
+        assert_allclose(fold(model, TOKENIZER).encode(texts), expected, rtol=1e-5, atol=1e-4)
 
     def test_is_all_that_a_network_without_a_head_can(self):
         folded = fold(folding_model(WaveModel), TOKENIZER)

@@ -44,7 +44,7 @@ FORMAT_VERSION = 1
 TEXTS_PER_BLOCK = 2048
 CHARACTERS_PER_BLOCK = 2**20
 
-# Rows whose sum in float32 is added to a total in float64, so that long texts stay exact.
+# Rows whose sum is added to a total in float64, so that long texts stay exact in float32.
 WINDOW = 256
 ZERO, ONE = np.float32(0), np.float32(1)
 
@@ -58,7 +58,7 @@ Text = str | tuple[str, str]
 
 
 def add_energies(total, part, rows, scales, ids, counts):
-    """Add v^2 of the rows `ids`, `counts` times each, to `total` `(D,)`, float64; `part` is for its float32 parts."""
+    """Add v^2 of the rows `ids`, `counts` times each, to `total` `(D,)`, float64; `part` is for its parts."""
     for first in range(0, len(ids), WINDOW):
         window = ids[first : first + WINDOW]
         v = scales[window, None] * rows[window]
@@ -123,7 +123,8 @@ def pool_bags(means, ids, starts, lengths, table, scales, width, is_modulation, 
     """Write the mean of the combined waves of each text; a token that occurs again is not computed again.
 
     Args:
-        means: The result, `(B, D)`, float32: real part, imaginary part, residual; zeros for a text without tokens.
+        means: The result, `(B, D)`: real part, imaginary part, residual; zeros for a text without tokens. Its dtype,
+            float32 or float64, is the one that waves are computed in.
         ids: The tokens of all texts, `(N,)`, uint32.
         starts: Where each text starts in `ids`, `(B,)`, int64.
         lengths: The number of its tokens, `(B,)`, int64.
@@ -134,8 +135,8 @@ def pool_bags(means, ids, starts, lengths, table, scales, width, is_modulation, 
         is_magnitude: Whether the magnitude takes the place of the real part.
         is_scaled: Whether each dimension of a text is divided by its root mean square.
     """
-    total, part = np.zeros(table.shape[1]), np.empty(table.shape[1], np.float32)
-    energy, wave_scales = np.empty(2 * width, np.float32), np.ones(2 * width, np.float32)
+    total, part = np.zeros(table.shape[1]), np.empty(table.shape[1], means.dtype)
+    energy, wave_scales = np.empty(2 * width, means.dtype), np.ones(2 * width, means.dtype)
     distinct, counts = np.empty(len(table), np.uint32), np.empty(len(table), np.float32)
     seen_in, place = np.full(len(table), -1, np.int32), np.empty(len(table), np.int32)
     for text in range(len(starts)):
@@ -169,8 +170,8 @@ def pool_sequences(
         is_magnitude: bool.
         is_scaled: bool.
     """
-    total, part = np.zeros(table.shape[1]), np.empty(table.shape[1], np.float32)
-    energy, wave_scales = np.empty(2 * width, np.float32), np.ones(2 * width, np.float32)
+    total, part = np.zeros(table.shape[1]), np.empty(table.shape[1], means.dtype)
+    energy, wave_scales = np.empty(2 * width, means.dtype), np.ones(2 * width, means.dtype)
     mixed = np.empty((WINDOW, table.shape[1]), np.float32)
     ones, every = np.ones(WINDOW, np.float32), np.arange(WINDOW).astype(np.uint32)
     for text in range(len(starts)):
@@ -623,7 +624,10 @@ class FoldedWave:
             )
         is_modulation, is_magnitude = config["wave_operation"] == "modulation", config["readout"] == "magnitude"
         form = config["hidden_size"], is_modulation, is_magnitude, config["scale_waves"]
-        means = np.empty((len(starts), table.shape[1]), np.float32)
+        # Scaled waves are nearly the same for all tokens of a long text. Unless a linear map follows, they are nearly
+        # the same in all dimensions, and the norm removes what they share: float64 keeps enough digits of the rest.
+        is_delicate = config["scale_waves"] and config["readout"] != "cartesian"
+        means = np.empty((len(starts), table.shape[1]), np.float64 if is_delicate else np.float32)
         bags, sequences = KERNELS.choose(len(ids))
         if types.any() or "kernel" in weights:
             rows = table, self.table_scales, type_rows, self.kernel
@@ -636,7 +640,7 @@ class FoldedWave:
         pooled *= weights["norm.weight"] / np.sqrt(variance + config["layer_norm_eps"])
         pooled += weights["norm.bias"]
         pooled[lengths == 0] = 0
-        return pooled
+        return pooled.astype(np.float32, copy=False)
 
     def map_blocks(self, function: Callable[[list[Text]], np.ndarray], texts: Iterable[Text]) -> Iterator[np.ndarray]:
         """Yield what a function returns for each block of texts; threads work on a few blocks ahead."""

@@ -92,9 +92,28 @@ def test_models_take_turns_and_their_median_counts(command_line, capsys, monkeyp
     assert capsys.readouterr().out.count("| 2 ms |") == 3 * 2  # step, optimizer and latency of two models
 
 
+@pytest.mark.slow
+def test_compares_predictions(command_line, capsys, monkeypatch, train_file, tmp_path):
+    options = {"num_tokens": 200, "steps": 1, "seconds": 0, "repetitions": 1, "output_dir": tmp_path / "out"}
+    lists = ("--lengths", 10, 50, "--predictors", "folded-int8", "pytorch", "tfidf-words", "encoder-bfloat16")
+    command_line(*lists, measure="predictions", train_file=train_file, validation_file=train_file, **options)
+    benchmark.main()
+    predictions = json.loads((tmp_path / "out" / "results.json").read_text())["predictions"]
+    assert [row["predictor"] for row in predictions] == ["folded-int8", "pytorch", "tfidf-words"]
+    for row in predictions:
+        assert row["accuracy"] > 0.4
+        assert min(row["disk_mb"], row["memory_mb"], row["first_prediction_s"]) > 0
+        counts = [(length, measured["texts"]) for length, measured in row["lengths"].items()]
+        assert counts == [("rows", 72), ("10", 20), ("50", 4)]
+    tables = capsys.readouterr().out.split("\n\n")[1:]
+    assert [len(table.splitlines()) for table in tables] == [5] * 4
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
+        ("predictors", "gpt", "--predictors takes folded-float32, .* but not gpt"),
+        ("num_tokens", 0, "--num_tokens should be at least 1, but is 0"),
         ("models", "gpt", "--models takes BERT-base, .* a recipe .* not gpt"),
         ("lengths", 0, r"--lengths should be at least 1, but is \[0\]"),
         ("repetitions", -1, "--repetitions should be at least 1, but is -1"),

@@ -3,13 +3,15 @@
 
 import json
 import logging
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 from transformers import HfArgumentParser
 
@@ -19,6 +21,8 @@ from .errors import exit_on_error
 from .glue import GlueArguments, load_glue
 from .rows import text_columns
 from .tasks import Task
+
+LABEL_PREFIX = "#:"  # for fastText: no token of `split_words` starts with it
 
 # Maps rows to class ids or values, `(N,)`.
 Predict = Callable[[Dataset], np.ndarray]
@@ -61,6 +65,33 @@ def run_baseline(argument_class: Any, fit: Callable[[Any, Dataset, Task], tuple[
         with writing(folder / "all_results.json") as stream:
             json.dump(result, stream, indent=4)
     print(json.dumps(result))
+
+
+def train_fasttext(texts: list[str], labels: Iterable[int], **settings: Any) -> Any:
+    """Train fastText's classifier.
+
+    Args:
+        texts: Tokens separated by spaces, none of which starts with `LABEL_PREFIX`.
+        labels: The id of the label of each text.
+        **settings: Options of `fasttext.train_supervised`.
+
+    Returns:
+        The model, whose labels are `LABEL_PREFIX` and the id.
+    """
+    import fasttext  # here, because other baselines do not need it
+
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
+        lines = zip(labels, texts, strict=True)
+        file.writelines(f"{LABEL_PREFIX}{label} {text}\n" for label, text in lines)
+        file.flush()
+        return fasttext.train_supervised(
+            file.name,
+            label=LABEL_PREFIX,
+            minCount=1,
+            thread=torch.get_num_threads(),  # as many as the networks use
+            verbose=0,
+            **settings,
+        )
 
 
 def encode_labels(rows: Dataset, task: Task) -> np.ndarray:

@@ -31,6 +31,7 @@ from transformers import (
 from ... import reference, token2wave, wave_interference, wave_modulation
 from ...model_card import count_parameters
 from ...recipes import find_recipe
+from .predictors import PREDICTORS
 
 BASELINES = {"BERT-base": BertConfig(), "FNet-base": FNetConfig(), "DistilBERT": DistilBertConfig()}
 TABLE_ROWS = (30_000, 300_000)  # the sizes of a vocabulary of one language, and of many
@@ -63,6 +64,34 @@ class Conditions:
     def autocast(self) -> torch.autocast:
         """Return the autocast context of a forward pass."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+
+@dataclass
+class PredictionConditions(Conditions):
+    """Options of the comparison of predictions."""
+
+    predictors: list[str] = field(
+        default_factory=lambda: list(PREDICTORS),
+        metadata={"help": f"Predictors, which are compared with the first: {', '.join(PREDICTORS)}."},
+    )
+    train_file: str | None = field(
+        default=None,
+        metadata={"help": "Rows that predictors learn from, text and label, csv or json. None: documentation corpus."},
+    )
+    validation_file: str | None = field(
+        default=None, metadata={"help": "Rows that they predict. None: some of the training rows are held out."}
+    )
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "Trained Wave Network, a folder or a Hub id. None: train wave-small."}
+    )
+    encoder: str | None = field(
+        default=None, metadata={"help": "Pretrained encoder, such as all-MiniLM-L6-v2: a folder or a Hub id."}
+    )
+    static_model: str | None = field(
+        default=None, metadata={"help": "Static vectors for model2vec, such as potion-base-8M: a folder or a Hub id."}
+    )
+    num_threads: int = field(default=1, metadata={"help": "Threads of each predictor that can use several."})
+    num_tokens: int = field(default=100_000, metadata={"help": "Tokens in all texts of one length together."})
 
 
 def measure_idle(conditions: Conditions) -> float:

@@ -44,6 +44,8 @@ def report(results: Results, output_dir: str | None) -> str:
         parts.append(tables_table(results))
     if "streams" in results:
         parts.append(streams_table(results))
+    if "predictions" in results:
+        parts += [predictors_table(results["predictions"]), *speed_tables(results["predictions"])]
     if "models" in results:
         results["exponents"] = fit_exponents(results["models"])
         parts += [training_table(results), inference_table(results)]
@@ -111,6 +113,50 @@ def streams_table(results: Results) -> str:
             row += [f"{measured[f'{use}_ms'] / 1000:.1f} s", f"{measured[f'{use}_memory_above_idle_mb']:.0f} MB"]
         rows.append(row)
     return markdown_table([*header, "forward and backward", "memory above idle"], rows)
+
+
+def predictors_table(predictions: list[Row]) -> str:
+    """Return the table of the accuracy of predictors, their size and their start."""
+    header = ["predictor", "accuracy", "MB on disk", "MB in memory", "seconds to the first prediction"]
+    rows = [
+        [
+            row["predictor"],
+            f"{row['accuracy']:.2%}",
+            number(row["disk_mb"]),
+            number(row["memory_mb"]),
+            f"{row['first_prediction_s']:.2f}",
+        ]
+        for row in predictions
+    ]
+    return markdown_table(header, rows)
+
+
+def speed_tables(predictions: list[Row]) -> list[str]:
+    """Return a table of the speed of predictors for the rows as they are, and one for each length of texts."""
+    return [speed_table(predictions, length) for length in predictions[0]["lengths"]]
+
+
+def speed_table(predictions: list[Row], length: str) -> str:
+    """Return the table of the speed of predictors; what is not tokenizing counts as the model's."""
+    first = predictions[0]["lengths"][length]
+    count = first["texts"]
+    title = f"{count} texts of {first['tokens'] / count:.0f} tokens"
+    header = [title, "tokenizing, us a text", "model, us a text", "texts/s", "tokens/s"]
+    rows = []
+    for row in predictions:
+        measured = row["lengths"][length]
+        tokenizing, whole = measured["tokenize_s"], measured["predict_s"]
+        times = [tokenizing, max(whole - tokenizing, 0)]
+        rows.append(
+            [
+                row["predictor"],
+                *(number(1e6 * seconds / count) for seconds in times),
+                f"{count / whole:,.0f}",
+                f"{measured['tokens'] / whole:,.0f}",
+                f"{first['predict_s'] / whole:.3f}",
+            ]
+        )
+    return markdown_table([*header, f"times the texts/s of {predictions[0]['predictor']}"], rows)
 
 
 def training_table(results: Results) -> str:
