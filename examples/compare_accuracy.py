@@ -22,8 +22,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 from transformers import AutoConfig, AutoModel, AutoTokenizer, HfArgumentParser, set_seed
 
-from wave_hf.analysis.plotting import styles
-from wave_hf.files import markdown_table, writing
+from wave_hf.analysis.plotting import plain_text, styles
+from wave_hf.files import writing
+from wave_hf.markdown import markdown_table
 from wave_hf.recipes import RECIPES, TRAINING_ARGS_NAME
 from wave_hf.training.errors import exit_on_error
 
@@ -111,9 +112,11 @@ def save_layer_on_embeddings(encoder: str, folder: Path) -> None:
     """Save a Transformer layer with random weights and the embeddings and tokenizer of a pretrained encoder."""
     set_seed(42)
     with exit_on_error(f"Encoder {encoder}"):
-        model = AutoModel.from_config(AutoConfig.from_pretrained(encoder, num_hidden_layers=1))
-        model.embeddings.load_state_dict(AutoModel.from_pretrained(encoder).embeddings.state_dict())
-        AutoTokenizer.from_pretrained(encoder).save_pretrained(folder)
+        config = AutoConfig.from_pretrained(encoder, num_hidden_layers=1, trust_remote_code=False)
+        model = AutoModel.from_config(config)
+        pretrained = AutoModel.from_pretrained(encoder, trust_remote_code=False)
+        model.embeddings.load_state_dict(pretrained.embeddings.state_dict())
+        AutoTokenizer.from_pretrained(encoder, trust_remote_code=False).save_pretrained(folder)
     model.save_pretrained(folder)
 
 
@@ -162,8 +165,8 @@ def plot(results: dict[str, dict[str, Any]], metric: str, file: Path) -> None:
     figure, axes = plt.subplots(figsize=(8.5, 4.5), layout="constrained")
     for name, style in styles(results).items():
         point = results[name]["train_runtime"], 100 * results[name][f"eval_{metric}"]
-        axes.plot(*point, **style, markersize=9, linestyle="none", label=name)
-    axes.set(xscale="log", xlabel="training time in seconds", ylabel=f"validation {metric} in %")
+        axes.plot(*point, **style, markersize=9, linestyle="none", label=plain_text(name))
+    axes.set(xscale="log", xlabel="training time in seconds", ylabel=f"validation {plain_text(metric)} in %")
     axes.grid(color="0.9")
     figure.legend(loc="outside right center", frameon=False)
     figure.savefig(file, dpi=120)

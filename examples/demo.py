@@ -22,6 +22,7 @@ EXPLANATION = """Probabilities are the softmax of the logits, or their sigmoid i
 token has a share in the logit of the most probable class: blue shares speak for the class, orange shares against it. A
 share belongs to a position and is not the effect of a word: through the magnitude that all tokens share, even the wave
 of “the” depends on the whole text."""
+MAX_CHARACTERS = 20_000
 EXAMPLES = ["Return the eigenvalues of a symmetric matrix.", "Do not compute the gradient of frozen weights."]
 
 
@@ -68,7 +69,13 @@ def load(name: str | None) -> tuple[WaveForSequenceClassification, PreTrainedTok
 def classify(
     model: WaveForSequenceClassification, tokenizer: PreTrainedTokenizerBase, text: str
 ) -> tuple[dict[str, float] | str, str]:
-    """Return the probability of each class, or the value of a regression, and the tokens as HTML."""
+    """Return the probability of each class, or the value of a regression, and the tokens as HTML.
+
+    Raises:
+        ValueError: The text is longer than `MAX_CHARACTERS`, which the page shows.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"The text has {len(text):,} characters, but may have at most {MAX_CHARACTERS:,} here.")
     analysis = token_shares(model, tokenizer, text)
     names: dict = model.config.id2label or {}
     label = int(analysis.logits.argmax())

@@ -30,7 +30,7 @@ from transformers.utils.logging import ERROR, WARNING, tqdm
 
 from wave_hf.training.arguments import ModelArguments, parse_arguments
 from wave_hf.training.checkpoints import find_checkpoint
-from wave_hf.training.data import check_same_rows, set_truncation
+from wave_hf.training.data import check_same_rows
 from wave_hf.training.errors import exit_all_ranks, exit_on_full_disk
 from wave_hf.training.glue import GlueArguments, load_glue
 from wave_hf.training.hub import create_repository
@@ -51,6 +51,7 @@ from wave_hf.training.rows import tokenize, training_texts
 from wave_hf.training.sampling import SeededLengthGroupedSampler, text_lengths
 from wave_hf.training.setup import check_launch, check_output_folder, log_recipe, setup_logging
 from wave_hf.training.tasks import Metric, Task, score
+from wave_hf.training.tokenizing import set_truncation
 from wave_hf.training.trainer import run_facts
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ scratch, with a tokenizer trained on the texts:
 from transformers import AutoModelForMaskedLM
 
 from wave_hf.training.checkpoints import find_trainer_checkpoint
-from wave_hf.training.data import length_options, load_raw_datasets
+from wave_hf.training.data import load_raw_datasets
 from wave_hf.training.errors import exit_all_ranks
 from wave_hf.training.hub import create_repository, publish
 from wave_hf.training.loading import load_config, load_model_and_tokenizer
@@ -27,7 +27,9 @@ from wave_hf.training.masked_lm import (
     training_texts,
 )
 from wave_hf.training.setup import needed_splits, setup_run
-from wave_hf.training.trainer import argmax_logits, make_trainer, train_and_evaluate
+from wave_hf.training.tasks import argmax_logits
+from wave_hf.training.tokenizing import length_options
+from wave_hf.training.trainer import make_trainer, train_and_evaluate
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from wave_hf.training.hub import create_repository, publish
 from wave_hf.training.labels import infer_token_task
 from wave_hf.training.loading import load_config, load_model_and_tokenizer
 from wave_hf.training.setup import needed_splits, setup_run
+from wave_hf.training.tasks import argmax_logits
 from wave_hf.training.token_classification import (
     NerArguments,
     read_tagged_rows,
@@ -32,7 +33,7 @@ from wave_hf.training.token_classification import (
     training_texts,
     write_tags,
 )
-from wave_hf.training.trainer import argmax_logits, make_trainer, train_and_evaluate
+from wave_hf.training.trainer import make_trainer, train_and_evaluate
 
 
 def main() -> None:

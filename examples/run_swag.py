@@ -6,7 +6,7 @@ The flow and the options are those of transformers' example of the same name, an
 (the start of each ending), `ending0` to `ending3` and `label` (the number of the right ending). In addition a model
 may start from scratch:
 
-    python run_swag.py --config_name wave-encoder --train_file FILE --do_train --do_eval --output_dir DIR
+    python run_swag.py --config_name wave-pair --train_file FILE --do_train --do_eval --output_dir DIR
 
 Without data it learns which sentence follows the first one of a documentation string.
 """
@@ -26,20 +26,14 @@ from transformers import (
 from wave_hf.documentation_tasks import load_next_sentences
 from wave_hf.training.arguments import DataArguments
 from wave_hf.training.checkpoints import find_trainer_checkpoint
-from wave_hf.training.data import (
-    check_columns,
-    hold_out_and_limit,
-    length_options,
-    load_raw_datasets,
-    map_options,
-    select_splits,
-)
+from wave_hf.training.data import check_columns, hold_out_and_limit, load_raw_datasets, select_splits
 from wave_hf.training.errors import exit_all_ranks, exit_on_error
 from wave_hf.training.hub import create_repository, publish
 from wave_hf.training.labels import read_label
 from wave_hf.training.loading import load_config, load_model_and_tokenizer
 from wave_hf.training.readers import text_or_empty
 from wave_hf.training.setup import needed_splits, setup_run
+from wave_hf.training.tokenizing import length_options, map_options
 from wave_hf.training.trainer import make_trainer, train_and_evaluate
 
 ENDINGS = [f"ending{i}" for i in range(4)]

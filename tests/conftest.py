@@ -15,6 +15,7 @@ import datasets
 import pytest
 import torch
 from hypothesis import settings
+from outputs import refusal
 
 from wave_hf import WaveConfig
 
@@ -131,12 +132,9 @@ def refused(run: Callable[..., Path], tmp_path: Path) -> Callable[..., str]:
 
     def run_refused(*arguments: Any, **options: Any) -> str:
         before = sorted(tmp_path.rglob("out*"))
-        with pytest.raises(SystemExit) as error:
-            run(*arguments, **options)
-        assert isinstance(error.value.code, str)
-        assert "\n" not in error.value.code
+        line = refusal(run, *arguments, **options)
         assert sorted(tmp_path.rglob("out*")) == before
-        return error.value.code
+        return line
 
     return run_refused
 

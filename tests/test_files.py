@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from transformers import BertConfig, BertForSequenceClassification
 
 from wave_hf import WaveForTokenClassification, WaveModel
-from wave_hf.files import load_classifier, markdown_table, new_folder, writing
+from wave_hf.files import load_classifier, new_folder, writing
 
 
 class TestClassifiers:
@@ -144,11 +144,6 @@ def at_a_symbolic_link(folder: Path) -> Path:
 def at_a_symbolic_link_to_a_new_folder(folder: Path) -> Path:
     (folder / "link").symlink_to("elsewhere")
     return folder / "link"
-
-
-def test_markdown_table():
-    table = markdown_table(["name", "accuracy"], [["waves", "91.5%"], ["surf", 7]])
-    assert table.splitlines() == ["| name | accuracy |", "| --- | --- |", "| waves | 91.5% |", "| surf | 7 |"]
 
 
 class TestNewFolder:

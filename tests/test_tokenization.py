@@ -11,7 +11,8 @@ from builders import TOKENIZER, tiny_config
 from datasets import Dataset
 from transformers import AutoTokenizer, BertTokenizer
 
-from wave_hf.tokenization import check_tokenizer_fits, train_tokenizer
+from wave_hf import WaveConfig
+from wave_hf.tokenization import check_tokenizer_fits, longest_text, standalone_tokenizer, train_tokenizer
 
 TEXTS = [
     "A wave carries energy, not matter.",
@@ -146,7 +147,8 @@ def test_every_process_learns_the_same_vocabulary():
     words = ["".join(generator.choices("abcdefgh", k=6)) for _ in range(500)]
     script = f"""
 import json
-from wave_hf.tokenization import check_tokenizer_fits, train_tokenizer
+from wave_hf import WaveConfig
+from wave_hf.tokenization import check_tokenizer_fits, longest_text, standalone_tokenizer, train_tokenizer
 print(json.dumps(train_tokenizer({words!r}, vocab_size=300).get_vocab()))
 """
     there = json.loads(run_python(script, PYTHONHASHSEED="7"))
@@ -159,3 +161,34 @@ def test_a_tokenizer_fits_a_table_with_a_row_for_each_token():
     message = "waves: the tokenizer has ids up to 14, but the token table has only 14 rows"
     with pytest.raises(ValueError, match=message):
         check_tokenizer_fits(TOKENIZER, tiny_config(vocab_size=len(TOKENIZER) - 1), "waves")
+
+
+class TestLongestText:
+    @pytest.fixture
+    def tokenizer(self):
+        return train_tokenizer(["one wave and two waves"] * 2)
+
+    @pytest.mark.parametrize(
+        ("max_length", "positions", "longest"),
+        [(None, None, None), (9, None, 9), (None, 7, 7), (9, 7, 7), (7, 9, 7), (9.0, None, 9), (1e30, 5, 5)],
+    )
+    def test_is_the_smaller_of_tokenizer_and_positions(self, tokenizer, max_length, positions, longest):
+        if max_length is not None:
+            tokenizer.model_max_length = max_length
+        config = WaveConfig(max_position_embeddings=positions)
+        assert longest_text(tokenizer, config) == longest
+        tokenizer.backend_tokenizer.enable_truncation(3)  # what the last call left does not matter
+        standalone = standalone_tokenizer(tokenizer, config)
+        assert len(standalone.encode("wave " * 99).ids) == (longest or 101)
+
+    @pytest.mark.parametrize("max_length", [2, 0, -5])
+    def test_without_room_for_a_token_is_refused(self, tokenizer, max_length):
+        tokenizer.model_max_length = max_length
+        message = f"model_max_length of the tokenizer is {max_length}, which leaves no token beside the 2 special ones"
+        with pytest.raises(ValueError, match=message):
+            longest_text(tokenizer, WaveConfig())
+
+    def test_that_is_no_number_is_refused(self, tokenizer):
+        tokenizer.model_max_length = "many"
+        with pytest.raises(TypeError, match="model_max_length is 'many', but should be a number"):
+            longest_text(tokenizer, WaveConfig())

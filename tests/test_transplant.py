@@ -174,6 +174,10 @@ class TestRefusals:
     def test_the_config_of_another_network(self, refused, encoder):
         assert "is 'bert', but should be 'wave_network'" in refused(encoder, "--config_name", encoder)
 
+    @pytest.mark.parametrize("seed", [-1, 2**32])
+    def test_an_impossible_seed(self, refused, encoder, seed):
+        assert f"--seed is {seed}, but should be at least 0 and less than 2**32" in refused(encoder, "--seed", seed)
+
     def test_no_encoder(self, refused, tmp_path):
         assert str(tmp_path / "nowhere") in refused(tmp_path / "nowhere")
 

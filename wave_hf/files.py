@@ -1,15 +1,15 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""Files that commands read and write: classifiers, rows, Markdown tables, and output that is written atomically."""
+"""Files that commands read and write: classifiers, and output that is written atomically."""
 
 import errno
 import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import torch
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
@@ -68,16 +68,7 @@ def load_classifier(model_dir: str) -> tuple[WaveForSequenceClassification, PreT
     return model.eval(), tokenizer
 
 
-# Rows
-
-
 # Output
-
-
-def markdown_table(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
-    """Return a table in Markdown, without a newline at the end."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ The table becomes the README.md of the folder. The numbers of a card have these 
 - Training settings: the arguments of the `Trainer`, see `ModelCardTrainer.training_settings`.
 """
 
+import json
 import os
 import platform
 import time
@@ -23,12 +24,14 @@ from typing import Any
 
 import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from transformers import HfArgumentParser, PreTrainedModel, Trainer
+from transformers import HfArgumentParser, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.modelcard import TrainingSummary
 
 from .configuration_wave import WaveConfig
-from .files import markdown_table, writing
+from .files import writing
+from .markdown import code_block, escape, link, markdown_table
 from .modeling_wave import WaveForSequenceClassification
+from .tokenization import longest_text
 from .training.errors import exit_on_error
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
@@ -88,6 +91,7 @@ def create_model_card(
     evaluation: Evaluation | None = None,
     training: Mapping[str, Any] | None = None,
     command: str | None = None,
+    max_tokens: int | None = None,
     **metadata: Any,
 ) -> ModelCard:
     """Create the card of a trained classifier, and measure the latency of the classifier for it.
@@ -98,6 +102,7 @@ def create_model_card(
         evaluation: Its results. `None` means that it was not evaluated.
         training: Settings of its training by their names.
         command: The command line that trained it, without secrets.
+        max_tokens: The largest number of tokens of a text, see `longest_text`. `None` means that nothing limits it.
         **metadata: More metadata of the Hub, such as `license`, `language`, `datasets` or `base_model`.
 
     Returns:
@@ -118,12 +123,15 @@ def create_model_card(
     return ModelCard.from_template(
         ModelCardData(**(data | metadata)),
         template_path=str(TEMPLATE),
+        escape=escape,
         model_name=model_name,
+        quoted_name=json.dumps(model_name),
         num_tokens=num_tokens,
         machine=platform.machine(),
         evaluation=evaluation,
         training=training or {},
-        command=command,
+        command=command and code_block("bash", command),
+        max_tokens=max_tokens,
         **describe(model.config),  # type: ignore[arg-type]
     )
 
@@ -187,12 +195,15 @@ class ModelCardTrainer(Trainer):
             super().create_model_card(**kwargs)
         elif self.is_world_process_zero():
             summary = TrainingSummary.from_trainer(self, **kwargs)
+            tokenizer, config = self.processing_class, self.model.config
+            max_tokens = longest_text(tokenizer, config) if isinstance(tokenizer, PreTrainedTokenizerBase) else None
             card = create_model_card(
                 self.model,
                 self.hub_model_id or summary.model_name,
                 self.last_evaluation(summary),
                 self.training_settings(summary),
                 command,
+                max_tokens,
                 **_metadata(summary),
             )
             with writing(Path(str(self.args.output_dir)) / "README.md") as stream:
@@ -262,9 +273,11 @@ def compare_cards(folder: Path) -> str:
 
 def _table_row(file: Path) -> list[str]:
     data = ModelCard.load(file).data
-    (result, *_) = data.eval_results
+    if not data.eval_results:
+        raise ValueError(f"{file} has no results, but should be the card of an evaluated model.")
+    result = data.eval_results[0]
     return [
-        f"[{file.stem}]({file.name})",
+        link(file.stem, file.name),
         result.dataset_name,
         f"{result.metric_type} {result.metric_value}",
         f"{data['parameters'] / 1e6:.2f} M",

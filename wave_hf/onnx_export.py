@@ -20,6 +20,7 @@ from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicC
 
 from .configuration_wave import WaveConfig
 from .modeling_wave import WaveForSequenceClassification
+from .tokenization import standalone_tokenizer
 
 BATCH_SIZE = 64
 MIN_RUN_TIME = 1.0  # seconds that each latency is measured for
@@ -99,8 +100,8 @@ def write_onnx(
         The report.
     """
     model, tokenizer = compressed
-    standalone = standalone_tokenizer(tokenizer, model.config)
-    forms = {"checkpoint": Form.of_model(checkpoint[0], standalone_tokenizer(checkpoint[1], checkpoint[0].config))}
+    standalone = padding_tokenizer(tokenizer, model.config)
+    forms = {"checkpoint": Form.of_model(checkpoint[0], padding_tokenizer(checkpoint[1], checkpoint[0].config))}
     if model is not checkpoint[0]:
         forms["compressed"] = Form.of_model(model, standalone)
     programs = {"model.onnx": to_onnx(model)}
@@ -115,13 +116,10 @@ def write_onnx(
     return measure(forms, texts, labels, model.config)
 
 
-def standalone_tokenizer(tokenizer: PreTrainedTokenizerBase, config: WaveConfig) -> Tokenizer:
-    """Return a tokenizer that by default pads, and truncates to the positions of the network."""
-    standalone = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+def padding_tokenizer(tokenizer: PreTrainedTokenizerBase, config: WaveConfig) -> Tokenizer:
+    """Return a tokenizer that by itself pads, and truncates to the longest text of the model."""
+    standalone = standalone_tokenizer(tokenizer, config)
     standalone.enable_padding(pad_id=tokenizer.pad_token_id or 0, pad_token=tokenizer.pad_token or "[PAD]")
-    limit, truncation = config.max_position_embeddings, standalone.truncation
-    if limit and (truncation is None or truncation["max_length"] > limit):
-        standalone.enable_truncation(limit)
     return standalone
 
 

@@ -1,13 +1,15 @@
-"""Train a compact tokenizer on your own texts, and check that a tokenizer fits a model."""
+"""Train a compact tokenizer on your own texts; and how a tokenizer fits a model: its ids and its longest text."""
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
+from operator import itemgetter
 
 from tokenizers import Tokenizer
 from tokenizers.trainers import WordPieceTrainer
 from transformers import BertTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers.tokenization_utils_base import LARGE_INTEGER
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 30522, do_lower_case: bool = True) -> BertTokenizer:
@@ -100,3 +102,64 @@ def check_tokenizer_fits(tokenizer: PreTrainedTokenizerBase | Tokenizer, config:
             f"{name}: the tokenizer has ids up to {largest_id}, but the token table has only {config.vocab_size} "
             "rows; use the tokenizer that the model was trained with."
         )
+
+
+def text_limits(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> dict[str, int]:
+    """Return what limits the number of tokens of a text, by its name in messages; see `longest_text`.
+
+    Raises:
+        TypeError: The tokenizer's `model_max_length` is no number.
+    """
+    max_length, positions = tokenizer.model_max_length, getattr(config, "max_position_embeddings", None)
+    if not isinstance(max_length, int | float):
+        raise TypeError(f"model_max_length is {max_length!r}, but should be a number")
+    limits = {} if positions is None else {"the position table": positions}
+    # A tokenizer without a limit has a very large one.
+    return limits | ({} if max_length > LARGE_INTEGER else {"model_max_length of the tokenizer": int(max_length)})
+
+
+def smallest_limit(tokenizer: PreTrainedTokenizerBase, limits: Mapping[str, int]) -> tuple[str, int]:
+    """Return the smallest of the limits and its name.
+
+    Raises:
+        ValueError: It leaves no token of a text beside the special tokens.
+    """
+    name, limit = min(limits.items(), key=itemgetter(1))
+    special_tokens = tokenizer.num_special_tokens_to_add()
+    if limit <= special_tokens:
+        raise ValueError(f"{name} is {limit}, which leaves no token beside the {special_tokens} special ones")
+    return name, limit
+
+
+def longest_text(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> int | None:
+    """Return the largest number of tokens of a text, special tokens included; `None` if nothing limits it.
+
+    It is the smaller of the tokenizer's `model_max_length`, which the training scripts set, and the position table of
+    the network. The training scripts, an export and `pipeline(..., truncation=True)` truncate to it.
+
+    Args:
+        tokenizer: The tokenizer.
+        config: Config of the model.
+
+    Raises:
+        TypeError: The tokenizer's `model_max_length` is no number.
+        ValueError: No token of a text would be left beside the special tokens.
+    """
+    limits = text_limits(tokenizer, config)
+    return smallest_limit(tokenizer, limits)[1] if limits else None
+
+
+def standalone_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> Tokenizer:
+    """Return the tokenizer that tokenizer.json describes, without padding; it truncates to `longest_text` by itself.
+
+    Raises:
+        ValueError: The tokenizer is written in Python, and has no tokenizer.json; or see `longest_text`.
+    """
+    if not tokenizer.is_fast:
+        raise ValueError(f"tokenizer is a {type(tokenizer).__name__}, but should be one that has a tokenizer.json.")
+    standalone = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    standalone.no_padding()
+    standalone.no_truncation()
+    if (limit := longest_text(tokenizer, config)) is not None:
+        standalone.enable_truncation(limit, direction=tokenizer.truncation_side)
+    return standalone

@@ -34,6 +34,7 @@ from .modeling_wave import WaveModel
 from .recipes import TRAINING_ARGS_NAME, find_recipe
 from .streaming import special_tokens
 from .tokenization import check_tokenizer_fits
+from .training.arguments import check_numbers
 from .training.errors import exit_on_error
 from .training.readers import load_texts
 
@@ -75,6 +76,7 @@ def main() -> None:
     parser.add_argument("out_dir", metavar="OUT_DIR", help="Output folder, new or empty.")
     args, folders = parser.parse_args_into_dataclasses()
     with exit_on_error(f"Transplant from {folders.encoder}"):
+        check_numbers(args)
         transplant(folders.encoder, folders.out_dir, **asdict(args))
 
 

@@ -91,6 +91,14 @@ def test_names_are_fanned_out_in_the_upper_half(centre, number):
     assert (np.diff(angles) > np.radians(4)).all()
 
 
+@pytest.mark.parametrize("name", ["$", "$x$", "$\\frac{$", "\\$5 or $6", "a\nb", "%", "^_{"])
+def test_any_label_can_be_a_title(name):
+    figure = plot_decisions({f"the model: shares in “{name}”": ([name, name], torch.ones(2))})
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert axes.get_title().replace(r"\$", "$") == f"the model: shares in “{' '.join(name.split())}”"
+
+
 def test_labels_are_short_and_no_mathematics():
     assert label("$x$") == r"\$x\$"
     assert label("interpretability") == "interpretability"

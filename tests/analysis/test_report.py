@@ -37,7 +37,7 @@ def inputs(tmp_path_factory):
     BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8).save_pretrained(
         folder / "bert"
     )
-    write_rows(folder / "rows.csv", text=TEXTS * 8, label=["yes", "no", "yes", "no", "no"] * 8)
+    write_rows(folder / "rows.csv", text=TEXTS * 8, label=["$yes$ or $", "no", "$yes$ or $", "no", "no"] * 8)
     return folder
 
 
@@ -113,6 +113,10 @@ class TestRefusals:
         config = BertConfig.from_pretrained(inputs / "bert", vocab_size=8)
         BertForSequenceClassification(config).save_pretrained(tmp_path)
         self.refuse(monkeypatch, tmp_path, tmp_path, "model_type of config.json is 'bert'")
+
+    @pytest.mark.parametrize("seed", [-1, 2**32])
+    def test_impossible_seed(self, inputs, tmp_path, monkeypatch, seed):
+        self.refuse(monkeypatch, tmp_path, inputs / "waves", f"--seed is {seed}", "--seed", str(seed))
 
     def test_no_tokenizer(self, tmp_path, monkeypatch):
         tiny_model().save_pretrained(tmp_path)

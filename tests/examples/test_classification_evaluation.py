@@ -1,10 +1,9 @@
 """Tests of `examples/run_classification.py`, from outside: evaluation with any option and any model."""
 
-import json
-
 import pytest
 import run_classification
 import torch
+from outputs import results
 from transformers import (
     BartConfig,
     BartForSequenceClassification,
@@ -15,10 +14,6 @@ from transformers import (
 from wave_hf import WaveForSequenceClassification, train_tokenizer
 
 main = run_classification.main
-
-
-def results(folder):
-    return json.loads((folder / "all_results.json").read_text())
 
 
 def predictions(folder):

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import run_classification
+from outputs import refusal
 
 SCRIPT = run_classification.__file__
 main = run_classification.main
@@ -48,6 +49,30 @@ class TestWrongInput:
         message = refused("--train_file", train_file, "--do_train", "--label_column_name", "topic")
         assert "topic" in message
         assert "text, label" in message
+
+    def test_a_split_that_does_not_exist(self, refused, train_file):
+        files = ("--train_file", train_file, "--validation_file", train_file)
+        message = refused(*files, "--do_train", "--do_eval", "--validation_split_name", "dev")
+        assert message == "--validation_split_name is 'dev', but the data have the splits train, validation"
+
+    def test_a_column_whose_name_has_two_lines(self, refused, write, rows):
+        file = write("rows.csv", [{"a\ntext": row["text"]} for row in rows])
+        assert "no column label, but a text" in refused("--train_file", file, "--do_train")
+
+    @pytest.mark.parametrize(
+        ("option", "value", "said"),
+        [
+            ("optim_args", "text", "Optimizer: "),
+            ("adam_beta1", 5, "Optimizer: Invalid beta parameter"),
+            ("lr_scheduler_kwargs", "text", "Schedule of the learning rate: "),
+            ("dataloader_persistent_workers", True, "--dataloader_persistent_workers: there are no workers"),
+            ("label_smoothing_factor", 3, "--label_smoothing_factor is 3.0, but should be from 0 to 1"),
+        ],
+    )
+    def test_options_that_libraries_do_not_take(self, run, train_file, tmp_path, option, value, said):
+        line = refusal(run, "--train_file", train_file, "--do_train", f"--{option}", value)
+        assert line.startswith(said)
+        assert not list(tmp_path.glob("out/*.safetensors"))
 
     def test_no_text_column(self, refused, train_file):
         message = refused("--train_file", train_file, "--do_train", "--text_column_names", "body")

@@ -63,6 +63,14 @@ def test_shows_all_results_of_the_folder_without_training_again(write_result, co
     assert (tmp_path / "out" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_names_of_folders_are_shown_as_they_are(write_result, command_line, tmp_path, capsys):
+    write_result("$x|y$ <img>", eval_accuracy=0.5, train_runtime=1.25, parameters=10_000)
+    command_line(classifiers="tfidf-words", output_dir=tmp_path / "out", metric="accuracy")
+    write_result("tfidf-words", eval_accuracy=0.9, train_runtime=2, parameters=1_500_000)
+    compare_accuracy.main()
+    assert "| &#36;x&#124;y&#36; &#60;img&#62; | 50.00% |" in capsys.readouterr().out
+
+
 def test_a_layer_starts_from_the_embeddings_of_the_encoder_and_from_nothing_else(encoder, tmp_path):
     compare_accuracy.save_layer_on_embeddings(str(encoder), tmp_path / "start")
     whole, start = AutoModel.from_pretrained(encoder), AutoModel.from_pretrained(tmp_path / "start")

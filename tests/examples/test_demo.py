@@ -67,6 +67,11 @@ def test_a_regression_has_a_value(tokenizer):
     assert value == f"LABEL_0: {logits_of(model, tokenizer).item():.3f}"
 
 
+def test_a_text_that_is_too_long_for_a_page_is_refused(tokenizer):
+    with pytest.raises(ValueError, match=r"^The text has 5,000,000 characters, but may have at most 20,000 here\.$"):
+        demo.classify(tiny_model(), tokenizer, "wave " * 1_000_000)
+
+
 def test_tokens_are_text_on_the_color_of_their_shares():
     shares = torch.tensor([[9.0, 0.5], [9.0, -0.25]])
     analysis = TokenShares(["<b>loud</b>", "##er"], shares, torch.tensor([9.0, 0.1]), torch.tensor([9.0, 0.35]))

@@ -15,6 +15,12 @@ def saved_limits(folder):
     return tokenizer["truncation"], tokenizer["padding"], AutoTokenizer.from_pretrained(folder).model_max_length
 
 
+def forget_truncation(folder):
+    """Save the tokenizer as other trainers do, whose tokenizer.json says nothing of a truncation."""
+    file = folder / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"truncation": None}))
+
+
 class TestSavedLimit:
     @pytest.mark.parametrize(
         ("options", "limit"),
@@ -47,6 +53,25 @@ class TestSavedLimit:
         for output, (_, name, *probabilities) in zip(classify(texts, truncation=True), lines, strict=True):
             assert output["label"] == name
             assert output["score"] == pytest.approx(max(map(float, probabilities)), abs=1e-5)
+
+    @pytest.mark.slow
+    def test_an_export_cuts_as_a_pipeline_does(self, run, write, rows, train_file, tmp_path):
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("transformers.exporters.exporter_onnx")
+        from wave_hf.export import export
+
+        out = run("--train_file", train_file, "--do_train", "--num_train_epochs", 3, "--max_seq_length", 6)
+        forget_truncation(out)
+        texts = [f"{row['text']} {other['text']}" * 9 for row, other in zip(rows, reversed(rows), strict=True)]
+        file = write("long.csv", [{"text": text} for text in texts])
+        report = export(str(out), tmp_path / "exported", validation_file=file)
+        assert report["tokens_batch_1"] == 6
+        assert saved_limits(tmp_path / "exported")[0]["max_length"] == 6
+        assert len(AutoTokenizer.from_pretrained(out)(texts[0], truncation=True)["input_ids"]) == 6
+
+    def test_is_on_the_card(self, run, train_file):
+        out = run("--train_file", train_file, "--do_train", "--max_steps", 1, "--max_seq_length", 9)
+        assert "The longest text has 9 tokens; pass `truncation=True`" in (out / "README.md").read_text()
 
     def test_evaluation_keeps_the_limit_of_the_training(self, run, train_file):
         short = run("--train_file", train_file, "--do_train", "--num_train_epochs", 3, "--max_seq_length", 6)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 import run_classification
-import torch
-from safetensors.torch import load_file
+from outputs import assert_equal_weights, results
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoConfig, GPT2Tokenizer, pipeline
 
@@ -28,16 +27,6 @@ class RightAnswers(evaluate.Metric):
     def _compute(self, predictions, references):
         return {"right": sum(map(int.__eq__, map(int, predictions), map(int, references))), "rows": len(predictions)}
 """
-
-
-def results(folder):
-    return json.loads((folder / "all_results.json").read_text())
-
-
-def assert_equal_weights(folder, other):
-    torch.testing.assert_close(
-        load_file(folder / "model.safetensors"), load_file(other / "model.safetensors"), atol=1e-6, rtol=0
-    )
 
 
 def predictions(folder):

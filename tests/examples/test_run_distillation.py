@@ -178,7 +178,7 @@ class TestRefusals:
         texts = [f"{row['text']} {number}" for number, row in enumerate(rows)]
         train_tokenizer(texts).save_pretrained(random_teacher)
         line = refused("--teacher_model_name_or_path", random_teacher)
-        assert f"Teacher {random_teacher} has a tokenizer of" in line
+        assert f"Teacher {random_teacher}: the model: the tokenizer has ids up to" in line
 
     def test_a_teacher_with_damaged_weights(self, refused, random_teacher):
         file = f"{random_teacher}/model.safetensors"

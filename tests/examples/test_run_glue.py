@@ -8,6 +8,7 @@ import run_glue
 import run_glue_no_trainer
 from datasets import Dataset, DatasetDict
 from huggingface_hub import ModelCard
+from outputs import refusal, results
 from safetensors.torch import load_file
 from tokenizers.pre_tokenizers import ByteLevel
 from torch.testing import assert_close
@@ -55,17 +56,11 @@ def refused(run, tmp_path):
     """Return a function that expects a script to end with one line and without output, and returns the line."""
 
     def run_refused(*arguments, script=run_glue):
-        with pytest.raises(SystemExit) as error:
-            run(script, *arguments)
-        assert "\n" not in error.value.code
+        line = refusal(run, script, *arguments)
         assert not (tmp_path / "out").exists()
-        return error.value.code
+        return line
 
     return run_refused
-
-
-def results(folder):
-    return json.loads((folder / "all_results.json").read_text())
 
 
 def predictions(file):

@@ -85,7 +85,7 @@ class TestWrongInput:
         assert refused(f"--{option}", 0) == f"Arguments: --{option} is 0, but should be 1 or more"
 
     @pytest.mark.parametrize(
-        ("option", "value"), [("max_grad_norm", "nan"), ("warmup_steps", -1.0), ("weight_decay", -1.0), ("seed", -1)]
+        ("option", "value"), [("max_grad_norm", "nan"), ("warmup_steps", -1.0), ("weight_decay", -1.0)]
     )
     def test_impossible_numbers(self, refused, option, value):
         assert refused(f"--{option}", value) == f"Arguments: --{option} is {value}, but should be 0 or more"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from outputs import refusal
 from run_classification import ClassificationArguments
 from run_distillation import DistillationArguments
 from run_glue_no_trainer import LoopArguments
@@ -50,6 +51,29 @@ class TestParseArguments:
         command_line(file)
         training_args = parse()[2]
         assert (training_args.learning_rate, training_args.seed) == (0.25, 3)
+
+    @pytest.mark.parametrize("seed", [-1, 2**32, 10**30])
+    @pytest.mark.parametrize("option", ["seed", "data_seed", "shuffle_seed"])
+    def test_impossible_seeds_are_refused(self, command_line, option, seed):
+        command_line("--output_dir", "out", f"--{option}", seed)
+        line = refusal(parse_arguments, ModelArguments, ClassificationArguments, TrainingArguments)
+        assert line == f"Arguments: --{option} is {seed}, but should be at least 0 and less than 2**32"
+
+    @pytest.mark.parametrize("option", ["per_device_eval_batch_size", "eval_accumulation_steps"])
+    def test_counts_below_one_are_refused(self, command_line, option):
+        command_line("--output_dir", "out", f"--{option}", 0)
+        line = refusal(parse_arguments, ModelArguments, ClassificationArguments, TrainingArguments)
+        assert line == f"Arguments: --{option} is 0, but should be 1 or more"
+
+    @pytest.mark.parametrize("option", ["learning_rate", "weight_decay", "label_smoothing_factor"])
+    def test_numbers_that_are_not_finite_are_refused(self, command_line, option):
+        command_line("--output_dir", "out", f"--{option}", "nan")
+        line = refusal(parse_arguments, ModelArguments, ClassificationArguments, TrainingArguments)
+        assert line == f"Arguments: --{option} is nan, but should be a finite number"
+
+    def test_gradients_may_have_any_norm(self, command_line):
+        command_line("--output_dir", "out", "--max_grad_norm", "inf")
+        assert parse()[2].max_grad_norm == float("inf")
 
     def test_checkpoint_is_continued_without_recipe_defaults(self, command_line, tmp_path):
         command_line("--model_name_or_path", tmp_path)

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from wave_hf.training.hub import hide_tokens
+from wave_hf.training.hub import hide_folders, hide_tokens
 
 
 @pytest.mark.parametrize("token", ["hf_abc", "with a space", "it's", "$x"])
@@ -25,3 +25,15 @@ def test_tokens_are_hidden_however_they_are_passed(token):
 
 def test_command_without_tokens_is_that_of_the_user():
     assert hide_tokens(["run.py", "--output_dir", "a b"], None, "") == "python run.py --output_dir 'a b'"
+
+
+def test_folders_of_this_machine_are_hidden():
+    arguments = [
+        "/home/me/run.py",
+        "--train_file",
+        "/home/me/a b/train.csv",
+        "--output_dir=/out/",
+        "../test.csv",
+    ]
+    shown = ["run.py", "--train_file", "train.csv", "--output_dir=out", "../test.csv"]
+    assert hide_folders([*arguments, "--config_overrides", "a=1/2"]) == [*shown, "--config_overrides", "a=1/2"]

@@ -4,7 +4,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
 
 from wave_hf import WaveConfig
-from wave_hf.training.labels import check_labels, infer_task, infer_token_task, make_label_reader, parse_number
+from wave_hf.training.labels import infer_task, infer_token_task, make_label_reader, parse_number
+from wave_hf.training.rows import check_labels
 from wave_hf.training.tasks import Task
 
 REGRESSION = Task("regression", ["LABEL_0"])

@@ -1,12 +1,15 @@
 """Configs of recipes and folders, with overrides; folders with damaged files."""
 
 import json
+from pathlib import Path
 
 import pytest
-from builders import save_classifier
+from builders import TEXTS, save_classifier
+from damage import halve
 
+from wave_hf import WaveConfig, train_tokenizer
 from wave_hf.training.arguments import ModelArguments
-from wave_hf.training.loading import load_config, load_model_and_tokenizer
+from wave_hf.training.loading import check_same_network, load_config, load_model_and_tokenizer
 
 
 class TestLoadConfig:
@@ -84,6 +87,10 @@ class TestDamagedFolder:
         (folder / "tokenizer_config.json").write_text('{"model_max_length": "many"}')
         assert "model_max_length is 'many'" in self.load(folder)
 
+    def test_tokenizer_of_another_model(self, folder):
+        train_tokenizer([f"{text} {number}" for text in TEXTS for number in range(9)] * 2).save_pretrained(folder)
+        assert f"{folder}: the tokenizer has ids up to" in self.load(folder)
+
     @pytest.mark.parametrize("id2label", [["sea", "land", "air"], {"1": "sea", "2": "land"}, {"a": "sea"}, "sea"])
     def test_label_names(self, folder, id2label):
         config = json.loads((folder / "config.json").read_text())
@@ -97,3 +104,30 @@ class TestDamagedFolder:
     def test_config_that_is_no_object(self, folder):
         (folder / "config.json").write_text("[]")
         self.load(folder)
+
+
+class TestSameNetwork:
+    @pytest.fixture
+    def checkpoint(self, tmp_path) -> str:
+        WaveConfig(hidden_size=16).save_pretrained(tmp_path)
+        return str(tmp_path)
+
+    def test_difference_is_named(self, checkpoint):
+        with pytest.raises(SystemExit, match="hidden_size=16, but this run has hidden_size=8"):
+            check_same_network(WaveConfig(hidden_size=8), checkpoint)
+
+    def test_same_config(self, checkpoint):
+        check_same_network(WaveConfig(hidden_size=16, dtype="float32"), checkpoint)
+
+    def test_code_of_a_checkpoint_is_not_run_nor_asked_for(self, checkpoint, monkeypatch):
+        monkeypatch.setattr("builtins.input", lambda question: pytest.fail("there is nobody to ask"))
+        file = Path(checkpoint, "config.json")
+        file.write_text(json.dumps({"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}))
+        with pytest.raises(SystemExit, match="was trained with model_type='mine'"):
+            check_same_network(WaveConfig(), checkpoint)
+
+    def test_damaged_config_is_named(self, checkpoint):
+        halve(Path(checkpoint, "config.json"))
+        with pytest.raises(SystemExit, match=f"^Config of {checkpoint}: ") as error:
+            check_same_network(WaveConfig(), checkpoint)
+        assert "\n" not in error.value.code

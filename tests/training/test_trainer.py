@@ -2,7 +2,8 @@
 
 import pytest
 
-from wave_hf.training.trainer import logged_loss, write_predictions
+from wave_hf.training.loss_log import logged_loss
+from wave_hf.training.trainer import write_predictions
 
 
 class TestLoggedLoss:

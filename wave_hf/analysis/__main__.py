@@ -7,6 +7,7 @@ It writes report.md, its figures, and their numbers in results.json to DIR.
 
 from transformers import HfArgumentParser
 
+from ..training.arguments import check_numbers
 from ..training.errors import exit_on_error
 from .report import AnalysisArguments, write_report
 
@@ -18,6 +19,7 @@ def main() -> None:
     parser.add_argument("model_dir", metavar="MODEL_DIR", help="Folder or Hub id of a trained classifier.")
     args, positional = parser.parse_args_into_dataclasses()
     with exit_on_error(f"Analysis of {positional.model_dir}"):
+        check_numbers(args)
         write_report(positional.model_dir, args)
 
 

@@ -13,7 +13,7 @@ from ..waves import magnitude
 from .complexity import cost
 from .convergence import Run
 from .independence import Independence
-from .plotting import BLUE, COLORS, ORANGE, styles
+from .plotting import BLUE, COLORS, ORANGE, plain_text, styles
 from .waves import TextWaves, interference_pattern, mean_direction, phase
 
 MAX_TOKENS = 40  # more labels are not legible
@@ -21,9 +21,8 @@ MAX_CHARACTERS = 16
 
 
 def label(token: str) -> str:
-    """Shorten a token, and escape dollar signs, which matplotlib would read as mathematics."""
-    short = token if len(token) <= MAX_CHARACTERS else token[: MAX_CHARACTERS - 1] + "…"
-    return short.replace("$", r"\$")
+    """Return a token as a short label."""
+    return plain_text(token, MAX_CHARACTERS)
 
 
 # Waves
@@ -140,7 +139,7 @@ def plot_decisions(decisions: Mapping[str, tuple[Sequence[str], torch.Tensor]]) 
         axes.set_yticks(range(len(shown)), [label(token) for token in tokens[:MAX_TOKENS]], fontsize=9)
         axes.invert_yaxis()
         axes.axvline(0, color="0.4", linewidth=0.8)
-        axes.set(xlabel="contribution to the logit", title=title)
+        axes.set(xlabel="contribution to the logit", title=plain_text(title))
         axes.grid(axis="x", alpha=0.3)
     return figure
 

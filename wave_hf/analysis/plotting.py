@@ -1,5 +1,5 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
-"""Colors and markers of all figures."""
+"""Colors, markers and names in all figures."""
 
 from collections.abc import Iterable
 from itertools import cycle
@@ -17,3 +17,11 @@ def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     return {
         name: {"color": color, "marker": marker} for name, color, marker in zip(names, cycle(COLORS), cycle(MARKERS))
     }
+
+
+def plain_text(text: str, max_characters: int = 60) -> str:
+    """Return a text as figures show it: in one line, shortened, and with dollar signs that begin no mathematics."""
+    line = " ".join(text.split())
+    if len(line) > max_characters:
+        line = line[: max_characters - 1] + "…"
+    return line.replace("$", r"\$")

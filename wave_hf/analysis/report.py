@@ -21,7 +21,8 @@ from transformers.utils.logging import tqdm
 from .. import __version__
 from ..configuration_wave import WaveConfig
 from ..documentation_corpus import load_documentation_corpus
-from ..files import load_classifier, markdown_table, new_folder
+from ..files import load_classifier, new_folder
+from ..markdown import escape, markdown_table
 from ..modeling_wave import WaveForSequenceClassification
 from ..recipes import find_recipe
 from ..training.readers import read_file
@@ -206,10 +207,10 @@ def introduce(report: Report, model_dir: str, args: AnalysisArguments, rows: Dat
     data = args.data or rows["train"].info.description
     report.write(
         "# Analysis of a Wave Network",
-        f"**Model:** {model_dir}. **Data:** {data}",
+        f"**Model:** {escape(model_dir)}. **Data:** {escape(data)}",
         "**Machine:** " + ", ".join(f"{name} {value}" for name, value in machine.items()) + ".",
         "All numbers are in [results.json](results.json). The analyzed text:",
-        f"> {text}",
+        f"> {escape(text)}",
     )
 
 

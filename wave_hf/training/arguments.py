@@ -2,6 +2,7 @@
 """The command line: options for the model and the data, over the training defaults of a recipe."""
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -45,6 +46,20 @@ RECIPE_OPTIONS = frozenset(
         "weight_decay",
     }
 )
+
+
+# The smallest values of options, as far as the libraries do not check them before they are needed.
+SMALLEST = {
+    "dataloader_num_workers": 0,
+    "eval_accumulation_steps": 1,
+    "gradient_accumulation_steps": 1,
+    "num_train_epochs": 0,
+    "per_device_eval_batch_size": 1,
+    "per_device_train_batch_size": 1,
+    "preprocessing_num_workers": 1,
+    "torch_empty_cache_steps": 1,
+}
+NO_LIMIT = {"max_grad_norm": math.inf}
 
 
 class UnsavedToken(str):
@@ -148,13 +163,13 @@ class DataArguments:
     @property
     def card(self) -> dict[str, Any]:
         """The data as `Trainer.create_model_card` takes it."""
-        names = [self.dataset_name] if self.dataset_name else []
-        files = dict.fromkeys(Path(file).name for file in self.files.values())
-        return {
-            "dataset": names or ", ".join(files) or "documentation corpus",
-            "dataset_tags": names,
-            "dataset_args": [self.dataset_config_name] if self.dataset_config_name else [],
-        }
+        if self.dataset_name and not Path(self.dataset_name).exists():
+            configs = [self.dataset_config_name] if self.dataset_config_name else []
+            return {"dataset": [self.dataset_name], "dataset_tags": [self.dataset_name], "dataset_args": configs}
+        # Local data have no id on the Hub, and their path does not concern its readers.
+        local = [self.dataset_name] if self.dataset_name else self.files.values()
+        names = dict.fromkeys(Path(path).absolute().name for path in local)
+        return {"dataset": ", ".join(names) or "documentation corpus", "dataset_tags": [], "dataset_args": []}
 
     def split_names(self, raw: Mapping[str, Any]) -> dict[str, str]:
         """Return the name that each split has in the raw data."""
@@ -205,9 +220,23 @@ def parse_arguments(*argument_classes: Any) -> tuple[Any, ...]:
         # A recipe serves all scripts, including those with fewer options.
         parser.set_defaults(**{name: value for name, value in (recipe | from_file).items() if name in known})
         parsed = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
+        for option_group in parsed:
+            check_numbers(option_group)
     for option_group in parsed:
         protect_tokens(option_group)
     return parsed
+
+
+def check_numbers(arguments: Any) -> None:
+    """Raise ValueError for numbers that would end a run, or spoil its result, only after some work."""
+    for option in fields(arguments):
+        name, value = option.name, getattr(arguments, option.name)
+        if name.endswith("seed") and value is not None and not 0 <= value < 2**32:
+            raise ValueError(f"--{name} is {value}, but should be at least 0 and less than 2**32")
+        if name in SMALLEST and value is not None and value < SMALLEST[name]:
+            raise ValueError(f"--{name} is {value}, but should be {SMALLEST[name]} or more")
+        if isinstance(value, float) and not math.isfinite(value) and value != NO_LIMIT.get(name):
+            raise ValueError(f"--{name} is {value}, but should be a finite number")
 
 
 def protect_tokens(arguments: Any) -> None:

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from accelerate import PartialState
 from accelerate.utils import load
 from safetensors import SafetensorError, safe_open
-from transformers import PreTrainedConfig, TrainingArguments
+from transformers import TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
 from .errors import exit_on_error
@@ -35,8 +35,6 @@ TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "voca
 CONFIG = ("config.json", "generation_config.json", "model*.index.json", "configuration_*.py", "modeling_*.py")
 # The code that travels with the models of this package.
 CODE = tuple(file.name for file in Path(__file__).parents[1].glob("*.py"))
-# Fields of a config that do not describe the network.
-NOT_OF_THE_NETWORK = {"_name_or_path", "architectures", "auto_map", "dtype", "transformers_version"}
 
 logger = logging.getLogger(__name__)
 
@@ -258,20 +256,3 @@ def _has_any(checkpoint: Path, patterns: Iterable[str]) -> bool:
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
-
-
-def check_same_network(config: PreTrainedConfig, checkpoint: str | None) -> None:
-    """Refuse to resume a run with another config, and name the field that differs."""
-    if checkpoint is None or not (Path(checkpoint) / "config.json").exists():
-        return
-    with exit_on_error(f"Config of {checkpoint}"):
-        saved, _ = type(config).get_config_dict(checkpoint)
-        # Read as the config of this run: whatever class the file names, no code of it is run.
-        trained = type(config).from_dict(saved).to_dict() | {"model_type": saved.get("model_type")}
-    wanted = config.to_dict()
-    for name in sorted(wanted.keys() - NOT_OF_THE_NETWORK):
-        if wanted[name] != trained.get(name):
-            raise SystemExit(
-                f"--resume_from_checkpoint: {checkpoint} was trained with {name}={trained.get(name)!r}, "
-                f"but this run has {name}={wanted[name]!r}"
-            )

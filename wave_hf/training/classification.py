@@ -10,8 +10,8 @@ from transformers import PreTrainedConfig
 
 from .data import hold_out_and_limit
 from .errors import exit_on_error
-from .labels import LabelArguments, check_labels, infer_task
-from .rows import read_rows
+from .labels import LabelArguments, infer_task
+from .rows import check_labels, read_rows
 from .tasks import Metric, Task
 
 
@@ -43,13 +43,20 @@ class ClassificationArguments(LabelArguments):
     output_probabilities: bool = field(default=False, metadata={"help": "Also write the probability of each label."})
 
     def split_names(self, raw: Mapping[str, Any]) -> dict[str, str]:
-        """Return the name that each split has in the raw data, without the splits to ignore."""
+        """Return the name that each split has in the raw data, without the splits to ignore.
+
+        Raises:
+            SystemExit: The data have no split of a name that the user gave.
+        """
         removed = (self.remove_splits or "").split(",")
         names = {
             "train": self.train_split_name,
             "validation": self.validation_split_name,
             "test": self.test_split_name,
         }
+        for split, name in names.items():
+            if name != split and name not in raw:
+                raise SystemExit(f"--{split}_split_name is {name!r}, but the data have the splits {', '.join(raw)}")
         return {split: name for split, name in names.items() if name not in removed}
 
     def text_columns(self, rows: Dataset, split: str) -> dict[str, list[str]]:

@@ -5,16 +5,13 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from accelerate.utils import gather_object
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from ..configuration_wave import WaveConfig
 from ..documentation_corpus import load_documentation_corpus
 from .arguments import DataArguments, ModelArguments
 from .errors import exit_all_ranks, exit_on_error
@@ -187,54 +184,6 @@ def hold_out_rows(dataset: Dataset, percentage: int, seed: int, classes: Iterabl
             train, validation = train_test_split(rows, **options)
     logger.info(f"No validation rows: evaluating on {len(validation)} of the {len(rows)} training rows, held out")
     return DatasetDict(train=dataset.select(sorted(train)), validation=dataset.select(sorted(validation)))
-
-
-def length_options(
-    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, data_args: DataArguments, is_training: bool = False
-) -> dict[str, Any]:
-    """Return the truncation and padding options for calls of the tokenizer, which keeps the limit of this run.
-
-    A text may have as many tokens as --max_seq_length, the position table of the network and, unless this run trains
-    a network for which they alone matter, the tokenizer's `model_max_length` allow. That is set to the limit, so that
-    whoever loads the tokenizer truncates as this run does.
-
-    Raises:
-        SystemExit: No token of a text would be left beside the special tokens.
-    """
-    limits = {
-        "--max_seq_length": data_args.max_seq_length,
-        "the position table": getattr(config, "max_position_embeddings", None),
-        "model_max_length of the tokenizer": tokenizer.model_max_length,
-    }
-    if is_training and config.model_type == WaveConfig.model_type:
-        del limits["model_max_length of the tokenizer"]  # that of an earlier training, or of another network
-    reason, limit = min(((reason, limit) for reason, limit in limits.items() if limit is not None), key=itemgetter(1))
-    special_tokens = tokenizer.num_special_tokens_to_add()
-    if limit <= special_tokens:
-        raise SystemExit(f"{reason} is {limit}, which leaves no token beside the {special_tokens} special ones")
-    log = logger.info if reason == "--max_seq_length" else logger.warning
-    log(f"Texts are truncated to {limit} tokens: {reason}")
-    tokenizer.model_max_length = limit = int(limit)
-    padding = "max_length" if data_args.pad_to_max_length else False
-    return {"truncation": True, "max_length": limit, "padding": padding}
-
-
-def set_truncation(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Make the tokenizer save that it truncates to `model_max_length`, whatever it was last called with."""
-    if tokenizer.is_fast:
-        tokenizer.backend_tokenizer.enable_truncation(tokenizer.model_max_length, direction=tokenizer.truncation_side)
-        tokenizer.backend_tokenizer.no_padding()
-
-
-def map_options(rows: Dataset, data_args: DataArguments) -> dict[str, Any]:
-    """Return the options of `Dataset.map` for tokenizing rows, whose columns are replaced."""
-    return {
-        "batched": True,
-        "num_proc": data_args.preprocessing_num_workers,
-        "remove_columns": rows.column_names,
-        "load_from_cache_file": not data_args.overwrite_cache,
-        "desc": "Tokenizing",
-    }
 
 
 def check_same_rows(splits: Mapping[str, Dataset | IterableDataset]) -> None:

@@ -21,10 +21,11 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from ..files import writing
 from ..transplant import plant, sif_weights, token_frequencies
 from .arguments import DataArguments, ModelArguments
-from .data import check_columns, length_options, load_file, map_options
+from .data import check_columns, load_file
 from .encoder_distillation import EncoderDistillationArguments
 from .encoder_targets import EncoderTeacher, StoredTargets, principal_components
 from .errors import exit_on_error
+from .tokenizing import length_options, map_options
 from .word_order_probe import negation_triples, triple_accuracy, word_order_triples
 
 PAIR = ("sentence1", "sentence2")

@@ -59,7 +59,9 @@ def exit_all_ranks() -> Iterator[None]:
     given = [reason for reason in reasons if reason is not None]
     if given:
         release_output_folders()
-        raise SystemExit(given[0] if int(os.environ.get("RANK", 0)) == 0 or given[0] == 0 else 1)
+        # A label or the name of a column may have several lines.
+        line = " ".join(given[0].split()) if isinstance(given[0], str) else given[0]
+        raise SystemExit(line if int(os.environ.get("RANK", 0)) == 0 or line == 0 else 1)
 
 
 @contextmanager

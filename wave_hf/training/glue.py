@@ -15,10 +15,10 @@ from transformers import PreTrainedConfig
 from .arguments import ModelArguments
 from .data import PREDICTED_SPLITS, check_columns, hold_out_and_limit, load_splits
 from .errors import exit_on_error
-from .labels import LabelArguments, check_labels, infer_task, known_order, parse_number, read_label
+from .labels import LabelArguments, infer_task, known_order, parse_number, read_label
 from .loading import load_config
 from .readers import read_cells
-from .rows import read_rows
+from .rows import check_labels, read_rows
 from .tasks import Metric, Task
 
 logger = logging.getLogger(__name__)

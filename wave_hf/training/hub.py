@@ -1,6 +1,7 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
 """Sharing what a script trained: the repository, the push and the model card."""
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -45,14 +46,22 @@ def publish(
     Raises:
         SystemExit: The Hub refuses.
     """
-    command = hide_tokens(sys.argv, trainer.args.hub_token, model_args.token, get_token())
-    card: dict[str, Any] = {"command": command, "finetuned_from": model_args.model_name_or_path}
+    start = model_args.model_name_or_path
+    card: dict[str, Any] = {
+        "command": hide_tokens(hide_folders(sys.argv), trainer.args.hub_token, model_args.token, get_token()),
+        "finetuned_from": None if start is None or Path(start).exists() else start,
+    }
     card |= data_args.card | {"tasks": task}
     if trainer.args.push_to_hub:
         with exit_on_error(f"The model is in {trainer.args.output_dir}, but not on the Hub"):
             trainer.push_to_hub(**card)
     elif trainer.args.do_train:
         trainer.create_model_card(**card)
+
+
+def hide_folders(arguments: list[str]) -> list[str]:
+    """Return the arguments of a script, with the last name of each absolute path in place of the path."""
+    return [re.sub(r"(?s)^(--\w+=)?/.*?([^/]+)/*$", r"\1\2", argument) for argument in arguments]
 
 
 def hide_tokens(arguments: list[str], *tokens: str | None) -> str:

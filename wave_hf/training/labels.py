@@ -13,7 +13,6 @@ from datasets import ClassLabel, Dataset, LargeList, List
 from transformers import PreTrainedConfig
 
 from .arguments import DataArguments
-from .data import PREDICTED_SPLITS
 from .errors import exit_on_error
 from .json_reader import as_text
 from .readers import read_cells
@@ -250,19 +249,3 @@ def _to_task(label: Label, task: Task) -> Any:
     if number is None:
         raise ValueError(f"the label is {label!r}, but a regression needs numbers")
     return number
-
-
-def check_labels(splits: Mapping[str, Dataset], task: Task) -> None:
-    """Refuse rows without a label, and labels that the model has no output for, except in rows to predict."""
-    option = "" if "train" in splits else " (--do_train with --ignore_mismatched_sizes trains it for other labels)"
-    known = set(task.label_names)
-    for split, rows in splits.items():
-        if split in PREDICTED_SPLITS or "label" not in rows.column_names:
-            continue
-        for row, label in enumerate(rows["label"]):
-            for name in label if isinstance(label, list) else [label]:
-                if name is None:
-                    raise SystemExit(f"Row {row} of the {split} data has no label")
-                if task.problem_type != "regression" and name not in known:
-                    names = ", ".join(task.label_names)
-                    raise SystemExit(f"The label {name!r} in row {row} of the {split} data is none of {names}{option}")

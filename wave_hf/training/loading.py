@@ -21,10 +21,12 @@ from transformers import (
 )
 
 from ..recipes import recipe_names
-from ..tokenization import train_tokenizer
+from ..tokenization import check_tokenizer_fits, text_limits, train_tokenizer
 from .arguments import ModelArguments
-from .checkpoints import check_same_network
 from .errors import exit_on_error
+
+# Fields of a config that do not describe the network.
+NOT_OF_THE_NETWORK = {"_name_or_path", "architectures", "auto_map", "dtype", "transformers_version"}
 
 
 def load_config(model_args: ModelArguments) -> PreTrainedConfig:
@@ -136,17 +138,13 @@ def load_tokenizer(
             tokenizer = train_tokenizer(texts, config.vocab_size, do_lower_case)
         else:
             tokenizer = AutoTokenizer.from_pretrained(name, **model_args.hub_options)
-        if not isinstance(tokenizer.model_max_length, int | float):
-            raise TypeError(f"model_max_length is {tokenizer.model_max_length!r}, but should be a number")
+        text_limits(tokenizer, config)  # raises an error if model_max_length is no number
+        if model_args.model_name_or_path is not None:
+            check_tokenizer_fits(tokenizer, config, model_args.model_name_or_path)
     if model_args.model_name_or_path is None:
         if tokenizer.pad_token is None:  # as in the tokenizers of GPT models
             tokenizer.add_special_tokens({"pad_token": "[PAD]"})
         config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
-    elif len(tokenizer) > config.vocab_size:
-        raise SystemExit(
-            f"Tokenizer {name} has {len(tokenizer)} tokens, but the token table of "
-            f"{model_args.model_name_or_path} only {config.vocab_size} rows"
-        )
     return tokenizer
 
 
@@ -170,3 +168,20 @@ def load_model(model_args: ModelArguments, config: PreTrainedConfig, seed: int, 
                 f"the weights do not fit the config, or the {config.num_labels} labels of this run: pass "
                 "--ignore_mismatched_sizes to initialize anew what does not fit"
             ) from error
+
+
+def check_same_network(config: PreTrainedConfig, checkpoint: str | None) -> None:
+    """Refuse to resume a run with another config, and name the field that differs."""
+    if checkpoint is None or not (Path(checkpoint) / "config.json").exists():
+        return
+    with exit_on_error(f"Config of {checkpoint}"):
+        saved, _ = type(config).get_config_dict(checkpoint)
+        # Read as the config of this run: whatever class the file names, no code of it is run.
+        trained = type(config).from_dict(saved).to_dict() | {"model_type": saved.get("model_type")}
+    wanted = config.to_dict()
+    for name in sorted(wanted.keys() - NOT_OF_THE_NETWORK):
+        if wanted[name] != trained.get(name):
+            raise SystemExit(
+                f"--resume_from_checkpoint: {checkpoint} was trained with {name}={trained.get(name)!r}, "
+                f"but this run has {name}={wanted[name]!r}"
+            )

@@ -62,12 +62,11 @@ class LoopArguments:
 
     def __post_init__(self) -> None:
         """Raise ValueError for numbers that are impossible."""
-        counts = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
-        for option in (*counts, "num_train_epochs", "max_train_steps"):
+        for option in ("num_train_epochs", "max_train_steps"):
             value = getattr(self, option)
             if value is not None and value < 1:
                 raise ValueError(f"--{option} is {value}, but should be 1 or more")
-        for option in ("learning_rate", "weight_decay", "max_grad_norm", "warmup_steps", "seed"):
+        for option in ("learning_rate", "weight_decay", "max_grad_norm", "warmup_steps"):
             value = getattr(self, option)
             if math.isnan(value) or value < 0:
                 raise ValueError(f"--{option} is {value}, but should be 0 or more")

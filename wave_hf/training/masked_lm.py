@@ -20,8 +20,9 @@ from transformers import (
 
 from ..modeling_wave import IGNORE_INDEX
 from .arguments import DataArguments
-from .data import column_names, hold_out_and_limit, map_options, select_splits
+from .data import column_names, hold_out_and_limit, select_splits
 from .rows import read_text_column
+from .tokenizing import map_options
 from .trainer import LengthGroupedTrainer
 
 # Rows, or a stream of them.

@@ -17,11 +17,12 @@ from transformers import BatchEncoding, PreTrainedConfig, PreTrainedTokenizerBas
 
 from ..files import writing
 from .arguments import DataArguments
-from .data import check_columns, hold_out_and_limit, length_options, map_options, select_splits
+from .data import check_columns, hold_out_and_limit, select_splits
 from .errors import exit_on_error
 from .json_reader import as_value
 from .readers import text_or_empty
 from .squad import ROW_FORM, Answers, flatten_questions, rank_answers, read_answers, with_probabilities
+from .tokenizing import length_options, map_options
 from .trainer import LengthGroupedTrainer
 
 ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int64"))}

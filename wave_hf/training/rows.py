@@ -9,11 +9,12 @@ from datasets import Dataset, DatasetDict, Features, IterableDataset, Value
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from .arguments import DataArguments
-from .data import PREDICTED_SPLITS, check_columns, length_options, map_options
+from .data import PREDICTED_SPLITS, check_columns
 from .errors import exit_on_error
 from .labels import make_label_reader
 from .readers import read_cells, text_or_empty
 from .tasks import Task
+from .tokenizing import length_options, map_options
 
 
 def read_rows(
@@ -74,6 +75,22 @@ def _read_split(
             features=features,
             desc=f"Reading {split} rows",
         )
+
+
+def check_labels(splits: Mapping[str, Dataset], task: Task) -> None:
+    """Refuse rows without a label, and labels that the model has no output for, except in rows to predict."""
+    option = "" if "train" in splits else " (--do_train with --ignore_mismatched_sizes trains it for other labels)"
+    known = set(task.label_names)
+    for split, rows in splits.items():
+        if split in PREDICTED_SPLITS or "label" not in rows.column_names:
+            continue
+        for row, label in enumerate(rows["label"]):
+            for name in label if isinstance(label, list) else [label]:
+                if name is None:
+                    raise SystemExit(f"Row {row} of the {split} data has no label")
+                if task.problem_type != "regression" and name not in known:
+                    names = ", ".join(task.label_names)
+                    raise SystemExit(f"The label {name!r} in row {row} of the {split} data is none of {names}{option}")
 
 
 def read_text_column(rows: Dataset | IterableDataset, split: str, column: str) -> Dataset | IterableDataset:

@@ -7,6 +7,7 @@ from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from datasets import List, Value
 from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, f1_score, mean_squared_error
@@ -112,3 +113,8 @@ def check_finite(is_finite: Any) -> None:
 def make_compute_metrics(task: Task, compute: Metric) -> Callable[[EvalPrediction], dict[str, float]]:
     """Return `score` as Trainer's `compute_metrics`."""
     return lambda output: score(task, compute, output.predictions, output.label_ids)  # type: ignore[arg-type]
+
+
+def argmax_logits(logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+    """Return the class of the highest logit of each token, `(B, T)`, which is all that metrics of tokens need."""
+    return logits.argmax(dim=-1)

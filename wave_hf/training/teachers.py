@@ -19,6 +19,7 @@ from torch import nn
 from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from ..tokenization import check_tokenizer_fits
 from .errors import exit_on_error
 from .tasks import Task
 
@@ -56,16 +57,12 @@ class Teacher:
         with exit_on_error(f"Teacher {name}"):
             self.tokenizer = AutoTokenizer.from_pretrained(name, **hub_options)
             self.model = AutoModelForSequenceClassification.from_pretrained(name, **hub_options)
+            check_tokenizer_fits(self.tokenizer, self.model.config, "the model")
         label_names = Task.of_config(self.model.config).label_names
         if set(label_names) != set(task.label_names):
             raise SystemExit(
                 f"Teacher {name} knows the labels {', '.join(label_names)}, but the training data has "
                 f"{', '.join(task.label_names)}"
-            )
-        rows = self.model.get_input_embeddings().num_embeddings
-        if len(self.tokenizer) > rows:
-            raise SystemExit(
-                f"Teacher {name} has a tokenizer of {len(self.tokenizer)} tokens, but a token table of {rows} rows"
             )
         self.name = name
         self.columns = [label_names.index(label) for label in task.label_names]

@@ -18,11 +18,12 @@ from transformers import EvalPrediction, PreTrainedConfig, PreTrainedTokenizerBa
 from ..files import writing
 from ..modeling_wave import IGNORE_INDEX
 from .arguments import DataArguments
-from .data import check_columns, hold_out_and_limit, length_options, map_options, select_splits
+from .data import check_columns, hold_out_and_limit, select_splits
 from .json_reader import as_value
 from .labels import read_label
 from .readers import text_or_empty
 from .tasks import Task
+from .tokenizing import length_options, map_options
 
 OUTSIDE = "O"  # the tag of words that belong to no entity
 

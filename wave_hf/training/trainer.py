@@ -16,8 +16,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
     TrainerState,
     TrainingArguments,
 )
@@ -27,28 +25,14 @@ from transformers.utils import find_labels
 
 from ..files import writing
 from ..model_card import ModelCardTrainer, count_parameters
-from .data import check_same_rows, set_truncation
+from .data import check_same_rows
 from .errors import exit_all_ranks, exit_on_error, exit_on_full_disk
+from .loss_log import LogBeforeSaveCallback, logged_loss
 from .sampling import SeededLengthGroupedSampler, SetEpochCallback, text_lengths
 from .tasks import Task, check_finite
+from .tokenizing import set_truncation
 
 logger = logging.getLogger(__name__)
-
-
-class LogBeforeSaveCallback(TrainerCallback):
-    """Logs the loss with every checkpoint, so that a run that resumes from the last step still knows its loss."""
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Ask for a log if a checkpoint is due."""
-        control.should_log |= control.should_save
-
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Ask for a log if a checkpoint is due."""
-        control.should_log |= control.should_save
 
 
 class LengthGroupedTrainer(ModelCardTrainer):
@@ -63,6 +47,16 @@ class LengthGroupedTrainer(ModelCardTrainer):
         super().__init__(**kwargs)
         self.add_callback(SetEpochCallback())
         self.add_callback(LogBeforeSaveCallback())
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """Return the optimizer, or end the run if it does not take its options."""
+        with exit_on_error("Optimizer"):
+            return super().create_optimizer(*args, **kwargs)
+
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> torch.optim.lr_scheduler.LRScheduler:
+        """Return the schedule of the learning rate, or end the run if it does not take its options."""
+        with exit_on_error("Schedule of the learning rate"):
+            return super().create_scheduler(*args, **kwargs)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
         if train_dataset is None or self.args.train_sampling_strategy != "group_by_length":
@@ -165,6 +159,10 @@ def check_options(args: TrainingArguments, model: PreTrainedModel) -> None:
         raise SystemExit("--eval_do_concat_batches False: the metrics are computed from all rows at once")
     if args.prediction_loss_only and args.do_predict:
         raise SystemExit("--prediction_loss_only: --do_predict needs more than the loss")
+    if args.dataloader_persistent_workers and not args.dataloader_num_workers:
+        raise SystemExit("--dataloader_persistent_workers: there are no workers without --dataloader_num_workers")
+    if not 0 <= args.label_smoothing_factor <= 1:
+        raise SystemExit(f"--label_smoothing_factor is {args.label_smoothing_factor}, but should be from 0 to 1")
     if args.label_smoothing_factor:
         problem_type = model.config.problem_type or "single_label_classification"
         if "labels" not in find_labels(type(model)) or problem_type != "single_label_classification":
@@ -230,16 +228,6 @@ def train(trainer: Trainer, checkpoint: str | None) -> dict[str, float]:
     return metrics
 
 
-def logged_loss(logs: list[dict[str, float]]) -> dict[str, float]:
-    """Return the mean loss of all steps as `train_loss`, from the means since the log before; empty without logs."""
-    steps, total = 0.0, 0.0
-    for log in logs:
-        if "loss" in log:
-            total += log["loss"] * (log["step"] - steps)
-            steps = log["step"]
-    return {"train_loss": total / steps} if steps else {}
-
-
 def run_facts(model: PreTrainedModel, world_size: int, seed: int) -> dict[str, int]:
     """Return the facts of a run that its results are reported with: parameters, processes and seed."""
     return {**count_parameters(model), "world_size": world_size, "seed": seed}
@@ -270,8 +258,3 @@ def write_predictions(file: Path, header: list[str], columns: list[list[str]]) -
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(["index", *header])
         writer.writerows(zip(range(len(columns[0])), *columns, strict=True))
-
-
-def argmax_logits(logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-    """Return the class of the highest logit of each token, `(B, T)`, which is all that metrics of tokens need."""
-    return logits.argmax(dim=-1)

@@ -47,6 +47,15 @@ def test_models_are_compared_with_the_first_one_at_the_same_length(results):
     assert "attention at 256" in report(results, None)
 
 
+def test_names_of_models_are_shown_as_they_are(results, tmp_path):
+    for row in results["models"]:
+        row["model"] = {"wave": "$wave|s$", "attention": "<b>"}[row["model"]]
+    results["arguments"]["models"] = ["<b>", "$wave|s$"]
+    printed = report(results, str(tmp_path))
+    assert "| &#36;wave&#124;s&#36;, 16 to 256 tokens | 1.00 |" in printed
+    assert (tmp_path / "growth.png").exists()
+
+
 def test_one_length_has_no_exponents(results, tmp_path):
     results["models"] = [row for row in results["models"] if row["length"] == 64]
     assert "to the power of" not in report(results, str(tmp_path))

@@ -291,7 +291,10 @@ def measure_stream(length: int, conditions: Conditions) -> dict[str, float]:
 
 def load_config(name: str, length: int, conditions: Conditions) -> PreTrainedConfig:
     """Return the config of a baseline, a recipe or a folder, with enough positions for texts of this length."""
-    config = copy.deepcopy(BASELINES[name]) if name in BASELINES else AutoConfig.from_pretrained(config_folder(name))
+    if name in BASELINES:
+        config = copy.deepcopy(BASELINES[name])
+    else:
+        config = AutoConfig.from_pretrained(config_folder(name), trust_remote_code=False)
     config.num_labels, config.problem_type = conditions.num_labels, "single_label_classification"
     if (limit := getattr(config, "max_position_embeddings", None)) is not None:
         config.max_position_embeddings = max(limit, length)

@@ -9,8 +9,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from ...files import markdown_table, writing
-from ..plotting import styles
+from ...files import writing
+from ...markdown import Markdown, escape, markdown_table
+from ..plotting import plain_text, styles
 
 # Title and unit of the measurements that grow with the length of the text.
 GROWING = {
@@ -21,6 +22,8 @@ GROWING = {
     "inference_memory_above_idle_mb": ("memory of inference", "MB above idle"),
 }
 PLOTTED = ("step_ms", "training_memory_above_idle_mb", "latency_ms")
+
+NOT_MEASURED = Markdown("-")
 
 Results = dict[str, Any]
 Row = dict[str, Any]
@@ -34,7 +37,7 @@ def report(results: Results, output_dir: str | None) -> str:
         output_dir: Folder of `report.md`, `results.json` and, for two lengths or more, `growth.png`. `None` writes
             nothing.
     """
-    parts = [results["machine"]]
+    parts: list[str] = [escape(results["machine"])]
     if "operations" in results:
         parts.append(operations_table(results))
     if "tables" in results:
@@ -47,7 +50,7 @@ def report(results: Results, output_dir: str | None) -> str:
         results["exponents"] = fit_exponents(results["models"])
         parts += [training_table(results), inference_table(results)]
         if results["left_out"]:
-            cases = ", ".join(f"{name} at {length}" for name, length in results["left_out"])
+            cases = ", ".join(f"{escape(name)} at {length}" for name, length in results["left_out"])
             limit = results["arguments"]["max_baseline_length"]
             parts.append(f"Not measured, because longer than --max_baseline_length {limit}: {cases}.")
         if results["exponents"]:
@@ -216,7 +219,7 @@ def exponents_table(results: Results) -> str:
     rows = []
     for name, exponents in results["exponents"].items():
         lengths = [row["length"] for row in results["models"] if row["model"] == name]
-        powers = [f"{exponents[quantity]:.2f}" if quantity in exponents else "-" for quantity in GROWING]
+        powers = [f"{exponents[quantity]:.2f}" if quantity in exponents else NOT_MEASURED for quantity in GROWING]
         rows.append([f"{name}, {min(lengths)} to {max(lengths)} tokens", *powers])
     return markdown_table(header, rows)
 
@@ -227,11 +230,11 @@ def number(value: float) -> str:
 
 
 def compared(results: Results, row: Row, quantity: str) -> str:
-    """Return the ratio to the first model at the same length, or "-" if that was not measured or is not positive."""
+    """Return the ratio to the first model at the same length; `NOT_MEASURED` if that is missing or not positive."""
     first = results["arguments"]["models"][0]
     yardsticks = [other for other in results["models"] if (other["model"], other["length"]) == (first, row["length"])]
     if not yardsticks or yardsticks[0][quantity] <= 0:
-        return "-"
+        return NOT_MEASURED
     ratio = row[quantity] / yardsticks[0][quantity]
     return f"{ratio:.1%}" if ratio < 2 else f"{ratio:.1f} x"
 
@@ -264,7 +267,7 @@ def plot_growth(results: Results, file: Path) -> None:
     figure, panels = plt.subplots(1, len(PLOTTED), figsize=(4.6 * len(PLOTTED), 5.8), layout="constrained")
     for axes, quantity in zip(panels, PLOTTED, strict=True):
         draw_growth(axes, results, quantity)
-    figure.suptitle(results["machine"], fontsize="small")
+    figure.suptitle(plain_text(results["machine"]), fontsize="small")
     figure.savefig(file, dpi=120)
     plt.close(figure)
 
@@ -276,7 +279,9 @@ def draw_growth(axes: Axes, results: Results, quantity: str) -> None:
     lengths = sorted({row["length"] for row in results["models"]})
     for name, style in styles(results["exponents"]).items():
         exponents = results["exponents"][name]
-        label = f"{name}: length$^{{{exponents[quantity]:.2f}}}$" if quantity in exponents else name
+        label = plain_text(name)
+        if quantity in exponents:
+            label += f": length$^{{{exponents[quantity]:.2f}}}$"
         axes.plot(*curve(results["models"], name, quantity), **style, label=label)
     batch = "" if quantity == "latency_ms" else f", batch of {args['batch_size']}"
     axes.set(title=title + batch, xlabel="tokens in a text", ylabel=unit, xscale="log", yscale="log")
