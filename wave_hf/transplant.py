@@ -34,7 +34,7 @@ from .modeling_wave import WaveModel
 from .recipes import TRAINING_ARGS_NAME, find_recipe
 from .streaming import special_tokens
 from .tokenization import check_tokenizer_fits, load_saved_tokenizer
-from .training.arguments import check_numbers
+from .training.checks import check_numbers
 from .training.errors import exit_on_error
 from .training.readers import load_texts
 
