@@ -42,11 +42,14 @@ def check_options(args: TrainingArguments, model: PreTrainedModel) -> None:
         raise SystemExit("--eval_do_concat_batches False: the metrics are computed from all rows at once")
     if args.prediction_loss_only and args.do_predict:
         raise SystemExit("--prediction_loss_only: --do_predict needs more than the loss")
+    labels = find_labels(type(model))
+    if args.label_names not in (None, labels):
+        raise SystemExit(f"--label_names is {args.label_names}, but the labels of the model are called {labels}")
     if args.dataloader_persistent_workers and not args.dataloader_num_workers:
         raise SystemExit("--dataloader_persistent_workers: there are no workers without --dataloader_num_workers")
     if not 0 <= args.label_smoothing_factor <= 1:
         raise SystemExit(f"--label_smoothing_factor is {args.label_smoothing_factor}, but should be from 0 to 1")
     if args.label_smoothing_factor:
         problem_type = model.config.problem_type or "single_label_classification"
-        if "labels" not in find_labels(type(model)) or problem_type != "single_label_classification":
+        if "labels" not in labels or problem_type != "single_label_classification":
             raise SystemExit("--label_smoothing_factor: only labels of one class can be smoothed")
