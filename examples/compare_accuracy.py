@@ -140,8 +140,9 @@ def train(folder: Path, command: str, passed_on: list[str]) -> None:
 def read_results(folder: Path, metric: str) -> dict[str, dict[str, Any]]:
     """Return the results of all evaluated classifiers, sorted by the duration of their training."""
     files = {file.parent.name: file for file in folder.glob("*/all_results.json")}
-    results = {name: json.loads(file.read_text()) for name, file in files.items()}
-    needed = {f"eval_{metric}", "train_runtime"}
+    with exit_on_error(f"Results in {folder}"):
+        results = {name: json.loads(file.read_text()) for name, file in files.items()}
+    needed = {f"eval_{metric}", "train_runtime", "parameters"}
     complete = [(name, result) for name, result in results.items() if needed <= result.keys()]
     return dict(sorted(complete, key=lambda item: item[1]["train_runtime"]))
 

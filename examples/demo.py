@@ -11,11 +11,12 @@ from functools import partial
 from html import escape
 
 import gradio as gr
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase
+from transformers import HfArgumentParser, PreTrainedTokenizerBase
 
 from wave_hf import WaveForSequenceClassification
 from wave_hf.analysis import TokenShares, token_shares
 from wave_hf.analysis.plotting import BLUE, ORANGE
+from wave_hf.files import load_classifier
 from wave_hf.training.errors import exit_on_error
 
 EXPLANATION = """Probabilities are the softmax of the logits, or their sigmoid if a text can have several labels. Each
@@ -60,8 +61,7 @@ def load(name: str | None) -> tuple[WaveForSequenceClassification, PreTrainedTok
     if name is None:
         raise SystemExit("Name a model: pass --model_name_or_path, or set the environment variable MODEL_NAME_OR_PATH")
     with exit_on_error(f"Model {name}"):
-        model = AutoModelForSequenceClassification.from_pretrained(name, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        model, tokenizer = load_classifier(name)
         token_shares(model, tokenizer, "a")
     return model, tokenizer
 

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import multiprocessing
 import os
 import time
@@ -13,6 +14,7 @@ import pytest
 import torch
 from builders import save_classifier, tiny_model
 from disks import small_disk
+from outputs import weights
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers import BertConfig, BertForSequenceClassification
@@ -49,6 +51,24 @@ class TestClassifiers:
     def test_no_tokenizer(self, tmp_path):
         tiny_model().save_pretrained(tmp_path)
         self.refuse(tmp_path, OSError, r"tokenizer\.json")
+
+    @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+    def test_tokenizer_files_that_hold_something_else(self, tmp_path, name):
+        save_classifier(tmp_path)
+        (tmp_path / name).write_text('{"a": 1}' if name == "tokenizer.json" else "[1]")
+        self.refuse(tmp_path, ValueError, "the files of the tokenizer are damaged")
+
+    def test_weights_of_other_shapes(self, tmp_path):
+        save_classifier(tmp_path)
+        tensors = weights(tmp_path)
+        save_file(tensors | {"classifier.bias": torch.ones(2)}, tmp_path / "model.safetensors", {"format": "pt"})
+        self.refuse(tmp_path, ValueError, r"the weights have other shapes than config\.json describes")
+
+    def test_label_names_that_are_a_list(self, tmp_path):
+        save_classifier(tmp_path)
+        config = json.loads((tmp_path / "config.json").read_text())
+        (tmp_path / "config.json").write_text(json.dumps(config | {"id2label": ["sea", "land", "air"]}))
+        self.refuse(tmp_path, ValueError, r"id2label is \['sea', 'land', 'air'\], but should map '0'")
 
     def test_tokenizer_larger_than_the_token_table(self, tmp_path):
         save_classifier(tmp_path)

@@ -150,6 +150,11 @@ class TestComparison:
         with pytest.raises(ValueError, match=re.escape(str(tmp_path))):
             compare_cards(tmp_path)
 
+    def test_a_card_without_results_is_named(self, tmp_path):
+        create_model_card(tiny_model(), "tiny").save(tmp_path / "tiny.md")
+        with pytest.raises(ValueError, match=r"tiny\.md has no results, but should be the card of an evaluated model"):
+            compare_cards(tmp_path)
+
     def test_command_line_ends_with_one_line(self, tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["model_card", "--folder", str(tmp_path)])
         with pytest.raises(SystemExit, match=f"^Model cards: folder is '{tmp_path}', but should hold model cards"):

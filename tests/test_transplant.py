@@ -1,6 +1,7 @@
 """Token tables from encoders: the vectors of tokens, their width and weights, and folders that can be trained."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -145,6 +146,16 @@ def test_weights_are_one_for_unseen_tokens_and_half_at_the_coefficient():
     assert_close(sif_weights(torch.tensor([0, SIF_COEFFICIENT])), torch.tensor([1, 0.5]))
 
 
+class RunsCode:
+    """An object whose pickle makes a file when it is read."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
 class TestRefusals:
     """One line each, and no folder."""
 
@@ -177,6 +188,15 @@ class TestRefusals:
     @pytest.mark.parametrize("seed", [-1, 2**32])
     def test_an_impossible_seed(self, refused, encoder, seed):
         assert f"--seed is {seed}, but should be at least 0 and less than 2**32" in refused(encoder, "--seed", seed)
+
+    def test_an_encoder_whose_pickle_runs_code(self, refused, encoder, tmp_path):
+        (tmp_path / "pickled").mkdir()
+        for file in Path(encoder).iterdir():
+            (tmp_path / "pickled" / file.name).write_bytes(file.read_bytes())
+        (tmp_path / "pickled" / "model.safetensors").unlink()
+        torch.save({"weight": RunsCode(tmp_path / "ran")}, tmp_path / "pickled" / "pytorch_model.bin")
+        assert "the weights are a pickle of more than tensors" in refused(tmp_path / "pickled")
+        assert not (tmp_path / "ran").exists()
 
     def test_no_encoder(self, refused, tmp_path):
         assert str(tmp_path / "nowhere") in refused(tmp_path / "nowhere")

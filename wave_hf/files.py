@@ -9,15 +9,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from reprlib import repr as short_repr
+from typing import Any, TextIO
 
 import torch
-from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
 from .configuration_wave import WaveConfig
 from .modeling_wave import WaveForSequenceClassification
-from .tokenization import check_tokenizer_fits
+from .tokenization import check_tokenizer_fits, load_saved_tokenizer
 
 try:
     import fcntl
@@ -25,6 +26,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 UNFINISHED = ".unfinished"
+MISMATCHED_SIZES = "ignore_mismatched_sizes"  # in the message of transformers
 FULL_DISK = os.strerror(errno.ENOSPC)
 
 logger = logging.getLogger(__name__)
@@ -41,8 +43,8 @@ def load_classifier(model_dir: str) -> tuple[WaveForSequenceClassification, PreT
 
     Raises:
         OSError: A file is missing.
-        ValueError: The folder holds another kind of model, weights are missing, or the tokenizer has more tokens than
-            the token table has rows.
+        ValueError: The folder holds another kind of model, weights are missing or have other shapes, the tokenizer is
+            damaged, or it has more tokens than the token table has rows.
     """
     config, _ = PreTrainedConfig.get_config_dict(model_dir)
     if not config:
@@ -56,16 +58,30 @@ def load_classifier(model_dir: str) -> tuple[WaveForSequenceClassification, PreT
     architecture = (config.get("architectures") or [head])[0]
     if architecture != head:
         raise ValueError(f"{model_dir}: the architecture of config.json is {architecture}, but should be {head}.")
+    check_label_names(config.get("id2label"))
     cached_file(model_dir, "tokenizer.json")  # raises if it is missing, which AutoTokenizer does not
-    tokenizer = AutoTokenizer.from_pretrained(model_dir, trust_remote_code=False)
-    model, loading = WaveForSequenceClassification.from_pretrained(
-        model_dir, dtype=torch.float32, output_loading_info=True
-    )
+    tokenizer = load_saved_tokenizer(model_dir)
+    try:
+        model, loading = WaveForSequenceClassification.from_pretrained(
+            model_dir, dtype=torch.float32, output_loading_info=True
+        )
+    except RuntimeError as error:
+        if MISMATCHED_SIZES not in str(error):
+            raise
+        raise ValueError(f"{model_dir}: the weights have other shapes than config.json describes.") from error
     if loading["missing_keys"]:
         missing = ", ".join(sorted(loading["missing_keys"]))
         raise ValueError(f"{model_dir}: the weights lack {missing}: give the folder of a trained classifier.")
     check_tokenizer_fits(tokenizer, model.config, model_dir)
     return model.eval(), tokenizer
+
+
+def check_label_names(id2label: Any) -> None:
+    """Raise ValueError unless `id2label` of a config.json maps the ids from 0 on to names, or is missing."""
+    if id2label is None:
+        return
+    if not isinstance(id2label, dict) or sorted(id2label) != sorted(map(str, range(len(id2label)))):
+        raise ValueError(f"id2label is {short_repr(id2label)}, but should map '0', '1' and so on to names")
 
 
 # Output

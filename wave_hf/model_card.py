@@ -263,7 +263,7 @@ def compare_cards(folder: Path) -> str:
         folder: A folder of evaluated cards, `NAME.md`.
 
     Raises:
-        ValueError: It holds no cards.
+        ValueError: It holds no cards, or the card of a model that was not evaluated.
     """
     files = find_cards(folder)
     if not files:
@@ -301,8 +301,8 @@ def main() -> None:
     folder = Path(args.folder)
     with exit_on_error("Model cards"):
         page = compare_cards(folder)
-    with writing(folder / "README.md") as stream:
-        stream.write(page)
+        with writing(folder / "README.md") as stream:
+            stream.write(page)
 
 
 if __name__ == "__main__":

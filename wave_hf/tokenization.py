@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from operator import itemgetter
+from typing import Any
 
 from tokenizers import Tokenizer
 from tokenizers.trainers import WordPieceTrainer
-from transformers import BertTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.tokenization_utils_base import LARGE_INTEGER
 
 
@@ -83,6 +84,26 @@ def _most_common_characters(backend: Tokenizer, texts: list[str], number: int) -
 def _continues_words(backend: Tokenizer, character: str) -> bool:
     """Whether a character can be inside a word; punctuation marks and Chinese characters are words by themselves."""
     return len(backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(f"a{character}"))) == 1
+
+
+def load_saved_tokenizer(name: str, trust_remote_code: bool = False, **options: Any) -> PreTrainedTokenizerBase:
+    """Load a tokenizer as `AutoTokenizer` does, without asking whether to trust the code of its folder.
+
+    Args:
+        name: Its folder or Hub id.
+        trust_remote_code: Whether to run that code.
+        **options: More options of `AutoTokenizer.from_pretrained`.
+
+    Raises:
+        OSError: There is no tokenizer.
+        ValueError: Its files are damaged.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code, **options)
+    except (AttributeError, LookupError, TypeError) as error:  # of files that hold something else than expected
+        raise ValueError(
+            f"{name}: the files of the tokenizer are damaged ({type(error).__name__}: {error})."
+        ) from error
 
 
 def check_tokenizer_fits(tokenizer: PreTrainedTokenizerBase | Tokenizer, config: PreTrainedConfig, name: str) -> None:

@@ -9,6 +9,7 @@ The token vectors are made as in model2vec (https://github.com/MinishLab/model2v
 as in Arora et al., "A Simple but Tough-to-Beat Baseline for Sentence Embeddings", ICLR 2017.
 """
 
+import pickle
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -20,7 +21,6 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModel,
-    AutoTokenizer,
     HfArgumentParser,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -33,8 +33,8 @@ from .files import new_folder
 from .modeling_wave import WaveModel
 from .recipes import TRAINING_ARGS_NAME, find_recipe
 from .streaming import special_tokens
-from .tokenization import check_tokenizer_fits
-from .training.arguments import check_numbers
+from .tokenization import check_tokenizer_fits, load_saved_tokenizer
+from .training.checks import check_numbers
 from .training.errors import exit_on_error
 from .training.readers import load_texts
 
@@ -115,8 +115,8 @@ def transplant(
     source = None if config_name is None else str(find_recipe(config_name) or config_name)
     with new_folder(out_dir) as folder:
         config = None if source is None else load_wave_config(source)
-        tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
-        model = AutoModel.from_pretrained(encoder, dtype=torch.float32, trust_remote_code=False).eval()
+        tokenizer = load_saved_tokenizer(encoder)
+        model = load_encoder(encoder)
         texts = load_texts(train_file) if frequency_weights or vocab_size is not None else []
         table = token_vectors(model, tokenizer, vectors)
         config = config or WaveConfig(hidden_size=table.shape[1])
@@ -145,6 +145,17 @@ def load_wave_config(config_name: str) -> WaveConfig:
             f"the model_type of {config_name} is {config.model_type!r}, but should be {WaveConfig.model_type!r}."
         )
     return config
+
+
+def load_encoder(name: str) -> PreTrainedModel:
+    """Load an encoder in evaluation mode and float32, or raise ValueError if its weights may run code."""
+    try:
+        return AutoModel.from_pretrained(name, dtype=torch.float32, trust_remote_code=False).eval()
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{name}: the weights are a pickle of more than tensors, but should be tensors, best of all in "
+            "model.safetensors."
+        ) from error
 
 
 def token_vectors(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, vectors: str) -> torch.Tensor:

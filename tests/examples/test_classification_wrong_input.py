@@ -66,6 +66,7 @@ class TestWrongInput:
             ("adam_beta1", 5, "Optimizer: Invalid beta parameter"),
             ("lr_scheduler_kwargs", "text", "Schedule of the learning rate: "),
             ("dataloader_persistent_workers", True, "--dataloader_persistent_workers: there are no workers"),
+            ("label_names", "label", "--label_names is ['label'], but the labels of the model are called ['labels']"),
             ("label_smoothing_factor", 3, "--label_smoothing_factor is 3.0, but should be from 0 to 1"),
         ],
     )

@@ -5,6 +5,7 @@ import json
 import compare_accuracy
 import pytest
 import torch
+from outputs import refusal
 from transformers import AutoModel, BertConfig, BertModel
 
 from wave_hf import train_tokenizer
@@ -69,6 +70,13 @@ def test_names_of_folders_are_shown_as_they_are(write_result, command_line, tmp_
     write_result("tfidf-words", eval_accuracy=0.9, train_runtime=2, parameters=1_500_000)
     compare_accuracy.main()
     assert "| &#36;x&#124;y&#36; &#60;img&#62; | 50.00% |" in capsys.readouterr().out
+
+
+def test_damaged_results_end_with_one_line(write_result, command_line, tmp_path):
+    write_result("by-hand")
+    (tmp_path / "out" / "by-hand" / "all_results.json").write_text('{"eval_accuracy": 0.')
+    command_line(classifiers="tfidf-words", output_dir=tmp_path / "out")
+    assert refusal(compare_accuracy.main).startswith(f"Results in {tmp_path / 'out'}: ")
 
 
 def test_a_layer_starts_from_the_embeddings_of_the_encoder_and_from_nothing_else(encoder, tmp_path):

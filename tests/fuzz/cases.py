@@ -24,9 +24,11 @@ VALUES = NUMBERS + STRINGS + OTHERS
 
 
 def seeds(cases: int) -> pytest.MarkDecorator:
-    """Run a test with each of so many seeds, or as many as FUZZ_CASES says."""
+    """Run a test with each of so many seeds, or as many as FUZZ_CASES says; what exceeds them is slow."""
     first, number = int(os.environ.get("FUZZ_SEED", 0)), int(os.environ.get("FUZZ_CASES", cases))
-    return pytest.mark.parametrize("seed", range(first, first + number))
+    marks = [()] * cases + [pytest.mark.slow] * max(0, number - cases)
+    values = [pytest.param(first + case, marks=marks[case]) for case in range(number)]
+    return pytest.mark.parametrize("seed", values)
 
 
 def check_message(message: str) -> None:

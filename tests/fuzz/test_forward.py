@@ -2,7 +2,6 @@
 
 import random
 
-import numpy as np
 import torch
 from builders import (
     HEADS,
@@ -59,7 +58,7 @@ WRONG = {
         lambda ids, rng: ids.flatten(),
         lambda ids, rng: ids[..., None, :].expand(*ids.shape[:-1], 2, -1),
         lambda ids, rng: ids[..., :0],
-        lambda ids, rng: rng.choice([ids.tolist(), np.array(ids), "waves", 3, {}]),
+        lambda ids, rng: rng.choice([ids.tolist(), ids.numpy(), "waves", 3, {}]),
         lambda ids, rng: torch.zeros(ids.shape, dtype=torch.complex64),
     ],
     "attention_mask": [
@@ -71,7 +70,7 @@ WRONG = {
         lambda mask, rng: mask - 2,
         lambda mask, rng: torch.zeros(mask.shape).masked_fill(mask == 0, rng.choice([-1e4, float("-inf")])) - 1e-9,
         lambda mask, rng: torch.where(mask == 1, 1.0, torch.nan) if (mask == 0).any() else mask - 2,
-        lambda mask, rng: rng.choice([mask.tolist(), np.array(mask), "1", 1]),
+        lambda mask, rng: rng.choice([mask.tolist(), mask.numpy(), "1", 1]),
     ],
     "token_type_ids": [
         lambda types, rng: types[..., :-1],

@@ -7,7 +7,7 @@ It writes report.md, its figures, and their numbers in results.json to DIR.
 
 from transformers import HfArgumentParser
 
-from ..training.arguments import check_numbers
+from ..training.checks import check_numbers
 from ..training.errors import exit_on_error
 from .report import AnalysisArguments, write_report
 

@@ -2,7 +2,6 @@
 """The command line: options for the model and the data, over the training defaults of a recipe."""
 
 import json
-import math
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -13,6 +12,7 @@ import torch
 from transformers import HfArgumentParser
 
 from ..recipes import TRAINING_ARGS_NAME, find_recipe
+from .checks import check_numbers
 from .errors import exit_on_error
 
 DEFAULT_RECIPE = "wave-small"
@@ -46,20 +46,6 @@ RECIPE_OPTIONS = frozenset(
         "weight_decay",
     }
 )
-
-
-# The smallest values of options, as far as the libraries do not check them before they are needed.
-SMALLEST = {
-    "dataloader_num_workers": 0,
-    "eval_accumulation_steps": 1,
-    "gradient_accumulation_steps": 1,
-    "num_train_epochs": 0,
-    "per_device_eval_batch_size": 1,
-    "per_device_train_batch_size": 1,
-    "preprocessing_num_workers": 1,
-    "torch_empty_cache_steps": 1,
-}
-NO_LIMIT = {"max_grad_norm": math.inf}
 
 
 class UnsavedToken(str):
@@ -225,18 +211,6 @@ def parse_arguments(*argument_classes: Any) -> tuple[Any, ...]:
     for option_group in parsed:
         protect_tokens(option_group)
     return parsed
-
-
-def check_numbers(arguments: Any) -> None:
-    """Raise ValueError for numbers that would end a run, or spoil its result, only after some work."""
-    for option in fields(arguments):
-        name, value = option.name, getattr(arguments, option.name)
-        if name.endswith("seed") and value is not None and not 0 <= value < 2**32:
-            raise ValueError(f"--{name} is {value}, but should be at least 0 and less than 2**32")
-        if name in SMALLEST and value is not None and value < SMALLEST[name]:
-            raise ValueError(f"--{name} is {value}, but should be {SMALLEST[name]} or more")
-        if isinstance(value, float) and not math.isfinite(value) and value != NO_LIMIT.get(name):
-            raise ValueError(f"--{name} is {value}, but should be a finite number")
 
 
 def protect_tokens(arguments: Any) -> None:

@@ -7,21 +7,20 @@ import re
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from reprlib import repr as short_repr
 from typing import Any
 
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     set_seed,
 )
 
+from ..files import MISMATCHED_SIZES, check_label_names
 from ..recipes import recipe_names
-from ..tokenization import check_tokenizer_fits, text_limits, train_tokenizer
+from ..tokenization import check_tokenizer_fits, load_saved_tokenizer, text_limits, train_tokenizer
 from .arguments import ModelArguments
 from .errors import exit_on_error
 
@@ -47,14 +46,6 @@ def load_config(model_args: ModelArguments) -> PreTrainedConfig:
             raise SystemExit(f"--config_overrides: {type(config).__name__} has no {', '.join(sorted(unknown))}")
         # Only the constructor validates fields against each other.
         return type(config).from_dict(config.to_dict() | overrides)
-
-
-def check_label_names(id2label: Any) -> None:
-    """Raise ValueError unless `id2label` of a config.json maps the ids from 0 on to names, or is missing."""
-    if id2label is None:
-        return
-    if not isinstance(id2label, dict) or sorted(id2label) != sorted(map(str, range(len(id2label)))):
-        raise ValueError(f"id2label is {short_repr(id2label)}, but should map '0', '1' and so on to names")
 
 
 def _parse_overrides(overrides: str) -> dict[str, Any]:
@@ -137,7 +128,7 @@ def load_tokenizer(
         if name is None:
             tokenizer = train_tokenizer(texts, config.vocab_size, do_lower_case)
         else:
-            tokenizer = AutoTokenizer.from_pretrained(name, **model_args.hub_options)
+            tokenizer = load_saved_tokenizer(name, **model_args.hub_options)
         text_limits(tokenizer, config)  # raises an error if model_max_length is no number
         if model_args.model_name_or_path is not None:
             check_tokenizer_fits(tokenizer, config, model_args.model_name_or_path)
@@ -162,7 +153,7 @@ def load_model(model_args: ModelArguments, config: PreTrainedConfig, seed: int, 
                 **model_args.hub_options,
             )
         except RuntimeError as error:
-            if "ignore_mismatched_sizes" not in str(error):
+            if MISMATCHED_SIZES not in str(error):
                 raise
             raise ValueError(
                 f"the weights do not fit the config, or the {config.num_labels} labels of this run: pass "

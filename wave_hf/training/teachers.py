@@ -17,9 +17,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import nn
 from tqdm.auto import tqdm
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification
 
-from ..tokenization import check_tokenizer_fits
+from ..tokenization import check_tokenizer_fits, load_saved_tokenizer
 from .errors import exit_on_error
 from .tasks import Task
 
@@ -55,7 +55,7 @@ class Teacher:
 
     def __init__(self, name: str, task: Task, inference: Inference, seen: Iterable[str] = (), **hub_options: Any):
         with exit_on_error(f"Teacher {name}"):
-            self.tokenizer = AutoTokenizer.from_pretrained(name, **hub_options)
+            self.tokenizer = load_saved_tokenizer(name, **hub_options)
             self.model = AutoModelForSequenceClassification.from_pretrained(name, **hub_options)
             check_tokenizer_fits(self.tokenizer, self.model.config, "the model")
         label_names = Task.of_config(self.model.config).label_names

@@ -21,10 +21,10 @@ from transformers import (
 )
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PredictionOutput
-from transformers.utils import find_labels
 
 from ..files import writing
 from ..model_card import ModelCardTrainer, count_parameters
+from .checks import check_options
 from .data import check_same_rows
 from .errors import exit_all_ranks, exit_on_error, exit_on_full_disk
 from .loss_log import LogBeforeSaveCallback, logged_loss
@@ -149,24 +149,6 @@ def make_trainer(
             compute_metrics=compute_metrics,
             **options,
         )
-
-
-def check_options(args: TrainingArguments, model: PreTrainedModel) -> None:
-    """Refuse options of Trainer that would fail, or change nothing, after the training."""
-    if args.batch_eval_metrics:
-        raise SystemExit("--batch_eval_metrics: the metrics are computed from all rows at once")
-    if not args.eval_do_concat_batches:
-        raise SystemExit("--eval_do_concat_batches False: the metrics are computed from all rows at once")
-    if args.prediction_loss_only and args.do_predict:
-        raise SystemExit("--prediction_loss_only: --do_predict needs more than the loss")
-    if args.dataloader_persistent_workers and not args.dataloader_num_workers:
-        raise SystemExit("--dataloader_persistent_workers: there are no workers without --dataloader_num_workers")
-    if not 0 <= args.label_smoothing_factor <= 1:
-        raise SystemExit(f"--label_smoothing_factor is {args.label_smoothing_factor}, but should be from 0 to 1")
-    if args.label_smoothing_factor:
-        problem_type = model.config.problem_type or "single_label_classification"
-        if "labels" not in find_labels(type(model)) or problem_type != "single_label_classification":
-            raise SystemExit("--label_smoothing_factor: only labels of one class can be smoothed")
 
 
 def train_evaluate_predict(
