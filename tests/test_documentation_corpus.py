@@ -15,6 +15,8 @@ from datasets import ClassLabel, DatasetDict, Value
 from wave_hf import documentation_corpus
 from wave_hf.documentation_corpus import load_documentation_corpus
 
+pytestmark = pytest.mark.slow
+
 LIBRARIES = ["torch", "sympy", "transformers", "pandas", "numpy", "networkx", "huggingface_hub", "datasets"]
 
 

@@ -25,6 +25,7 @@ def printed() -> dict[str, str]:
     return dict(re.fullmatch(r"- ([\w ]+): (.+)", line).groups() for line in lines)
 
 
+@pytest.mark.slow
 def test_versions_are_printed(printed):
     packages = ("transformers", "tokenizers", "datasets", "accelerate", "huggingface_hub", "safetensors")
     expected = {package: version(package) for package in packages}

@@ -44,6 +44,7 @@ def of_tokens(result, is_real):
 
 class TestPadding:
     # Of each text, the number of tokens and of padding to their left.
+    @pytest.mark.slow
     @given(
         head=st.sampled_from(HEADS),
         config=configs(),
@@ -62,6 +63,7 @@ class TestPadding:
             alone = scores(model, input_ids=ids[None, is_real], token_type_ids=types[None, is_real])
             assert_close(of_tokens(result, is_real), alone[0], **SAME)
 
+    @pytest.mark.slow
     @given(
         head=st.sampled_from(HEADS),
         config=configs(),
@@ -101,6 +103,7 @@ class TestPadding:
         }
         assert_close(output.pooler_output, torch.stack([pool[pooling](text) for text in texts]))
 
+    @pytest.mark.slow
     @given(head=st.sampled_from(HEADS), config=configs())
     @settings(max_examples=100)
     def test_text_without_real_tokens_pools_to_zeros(self, head, config):
@@ -128,6 +131,7 @@ class TestPrecision:
     masks = arrays(np.int64, st.tuples(st.integers(1, 3), st.integers(1, 6)), elements=st.integers(0, 1))
     scales = st.sampled_from([1e-6, 1.0, 1e4]) | st.floats(1e-6, 1e4)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("dtype", "autocast"), [(torch.float32, False), (torch.bfloat16, False), (torch.float32, True)]
     )
@@ -137,6 +141,7 @@ class TestPrecision:
         self.assert_text_trains(head, config, text, mask, scale, dtype, autocast)
 
     # At a token of zeros, float16 cannot hold the slopes of two norms in a row unless epsilon is larger.
+    @pytest.mark.slow
     @given(
         head=st.sampled_from(HEADS),
         config=st.one_of(
@@ -166,6 +171,7 @@ class TestPrecision:
         model = tiny_model(wave_operation=operation, local_kernel_size=3).to(dtype)
         assert_trains(model, input_ids=random_ids(1, 20_000))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("autocast", [False, True])
     @given(
         head=st.sampled_from(HEADS),

@@ -83,6 +83,7 @@ def kernels(request):
 
 
 class TestLogits:
+    @pytest.mark.slow
     @given(config=folding_configs, texts=st.lists(texts | st.tuples(texts, texts), max_size=5))
     @settings(max_examples=300)
     def test_are_those_of_the_network(self, config, texts):
@@ -130,6 +131,7 @@ class TestLogits:
         assert model.training
         assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 5e-3), ("int8", 0.1)])
     @pytest.mark.parametrize("fields", [{}, {"variant_kernel_size": 3, "residual": True, "type_vocab_size": 2}])
     def test_of_a_smaller_table_are_close(self, fields, dtype, tolerance):
@@ -139,6 +141,7 @@ class TestLogits:
         found = fold(model, TOKENIZER, dtype).logits(texts)
         assert 0 < abs(found - exact).max() < tolerance * abs(exact).max()
 
+    @pytest.mark.slow
     @given(config=folding_configs, texts=st.lists(texts | st.tuples(texts, texts), min_size=1, max_size=5))
     @settings(max_examples=50)
     def test_of_int8_differ_only_by_the_rounding_of_the_table(self, config, texts):
@@ -211,6 +214,7 @@ class TestPredict:
         next(stream)
         assert len(read) < 10
 
+    @pytest.mark.slow
     def test_threads_change_nothing(self):
         folded = fold(folding_model(), TOKENIZER)
         texts = [random_text(length % 30, length) for length in range(5000)]

@@ -101,6 +101,7 @@ def rewrite(folder, name, content):
 
 
 class TestFolder:
+    @pytest.mark.slow
     def test_holds_all_that_is_needed(self, saved):
         assert sorted(file.name for file in saved.iterdir() if file.name != "__pycache__") == FILES
 
@@ -272,6 +273,7 @@ class TestExport:
         assert report["forms"]["folded"].keys() == {"bytes", "max_difference", "label_agreement", "accuracy"}
         assert FoldedWave.load(tmp_path / "folded").config["dtype"] == "int8"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("model_class", "fields", "message"),
         [

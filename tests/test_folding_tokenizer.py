@@ -59,6 +59,7 @@ def watch(tokenizer):
 
 
 class TestTokens:
+    @pytest.mark.slow
     @given(
         texts=st.lists(
             st.text(max_size=40) | st.tuples(st.text(max_size=9), st.text(max_size=9)), min_size=1, max_size=9
@@ -69,6 +70,7 @@ class TestTokens:
         versions, characters = compare_tokenizers(backend.to_str())
         assert_exact(TextTokenizer(backend.to_str(), versions, characters), backend, texts)
 
+    @pytest.mark.slow
     @given(data=st.data())
     @settings(max_examples=100)
     def test_of_characters_that_agree_are_those_of_tokenizers(self, backend, data):
@@ -83,6 +85,7 @@ class TestTokens:
     def test_of_pairs_have_types(self, tokenizer, backend):
         assert_exact(tokenizer, backend, [("one wave", "two"), "one wave", ("", "waves")])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("max_length", "direction"), [(1, "right"), (3, "left"), (40, "right")])
     def test_are_truncated_as_the_tokenizer_says(self, backend, max_length, direction):
         truncating = Tokenizer.from_str(backend.to_str())
@@ -95,6 +98,7 @@ class TestTokens:
 
 
 class TestTokie:
+    @pytest.mark.slow
     def test_gets_texts_of_characters_that_agree(self, tokenizer, backend, odd):
         record = watch(tokenizer)
         texts = ["one wave", f"two {odd[0]} waves", "naïve", f"{odd[-1]}", "\U00020000", ("one", "two")]

@@ -63,6 +63,7 @@ def gradients(model, loss) -> dict[str, torch.Tensor]:
 
 class TestLogits:
     # Where one token has nearly the whole energy of a text, the difference of the two loses half of the digits.
+    @pytest.mark.slow
     @pytest.mark.parametrize(("dtype", "shortest", "tolerance"), [(torch.float64, 1, 1e-6), (torch.float32, 24, 1e-4)])
     @given(config=configs(**LONG), window_size=st.integers(1, 70), data=st.data())
     def test_are_those_of_one_forward_pass(self, dtype, shortest, tolerance, config, window_size, data):
@@ -121,6 +122,7 @@ class TestEncoding:
 
 
 class TestTraining:
+    @pytest.mark.slow
     @given(config=configs(**LONG), window_size=st.integers(1, 40), length=st.integers(1, 40))
     def test_gradients_are_those_of_one_forward_pass(self, config, window_size, length):
         model, ids, labels = tiny_model(config).double(), random_ids(1, length, seed=length), torch.tensor([1])

@@ -120,6 +120,7 @@ def test_vocabulary_without_room_for_a_character_is_refused(vocab_size):
         train_tokenizer(TEXTS, vocab_size=vocab_size)
 
 
+@pytest.mark.slow
 def test_saved_tokenizer_loads_without_wave_hf(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     script = f"""
@@ -141,6 +142,7 @@ def test_casing_survives_saving(tmp_path):
     assert AutoTokenizer.from_pretrained(tmp_path).tokenize("Wave wave") == ["Wave", "wave"]
 
 
+@pytest.mark.slow
 def test_every_process_learns_the_same_vocabulary():
     # Words of random letters: many merges are equally frequent, so that any dependence on hashing shows.
     generator = random.Random(0)

@@ -84,6 +84,7 @@ def test_accumulated_batches_equal_one_large_batch(problem_type, tmp_path):
     assert_accumulates(tmp_path, rows, problem_type=problem_type)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sparse_prediction", [False, True])
 @pytest.mark.parametrize("head", [WaveForTokenClassification, WaveForMaskedLM])
 def test_labels_weigh_alike_whatever_batch_they_are_in(head, sparse_prediction, tmp_path):

@@ -70,6 +70,7 @@ class TestTransformations:
         assert grown.shape[-1] == (VOCAB_SIZE + 3 if head is WaveForMaskedLM else logits.shape[-1])
         assert scores(model, input_ids=torch.tensor([[VOCAB_SIZE + 2]])).isfinite().all()
 
+    @pytest.mark.slow
     @pytest.mark.skipif(Version("2.8") > TORCH, reason="torch 2.7 cannot trace the loss functions of transformers")
     @pytest.mark.parametrize("parts", [{}, ALL_PARTS])
     @pytest.mark.parametrize("head", HEADS)
@@ -85,6 +86,7 @@ class TestTransformations:
         compiled(**inputs).loss.backward()
         assert_close({name: parameter.grad for name, parameter in model.named_parameters()}, expected, **SAME)
 
+    @pytest.mark.slow
     @pytest.mark.skipif(Version("2.10") > TORCH, reason="torch before 2.10 exports no autograd function of any length")
     @pytest.mark.parametrize("parts", [{}, ALL_PARTS])
     @pytest.mark.parametrize("head", HEADS)

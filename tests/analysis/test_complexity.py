@@ -79,6 +79,7 @@ def check(config, shape):
     assert expected.saved_bytes == pytest.approx(saved_bytes, rel=0.1)
 
 
+@pytest.mark.slow
 @given(config=WAVES, shape=SHAPES)
 def test_wave_network(config, shape):
     check(config, shape)

@@ -37,6 +37,7 @@ class BatchRecorder(TrainerCallback):
             self.batches.append(args[0].clone())
 
 
+@pytest.mark.slow
 def test_all_networks_see_the_same_batches():
     recorders = []
     for config in (tiny_config(hidden_dropout_prob=0.5), tiny_config(wave_operation="interference"), BERT):

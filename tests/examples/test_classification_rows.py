@@ -37,6 +37,7 @@ def relabel(rows):
 
 
 class TestRowsAsTheyAre:
+    @pytest.mark.slow
     @pytest.mark.parametrize("names", [["007", "7"], ["01", "true"], ["NA", "None", "null"], ["2020-01-01", "x"]])
     @pytest.mark.parametrize("suffix", ["csv", "json"])
     def test_label_names_are_texts(self, train, relabel, names, suffix):

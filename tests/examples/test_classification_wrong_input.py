@@ -109,6 +109,7 @@ class TestWrongInput:
         message = refused("--train_file", train_file, "--do_train", "--config_overrides", override)
         assert override.split("=")[0] in message
 
+    @pytest.mark.slow
     def test_one_line_and_no_traceback(self, tmp_path, train_file):
         arguments = [
             "--train_file",

@@ -95,6 +95,7 @@ def test_wrong_classifiers_end_with_one_sentence(command_line, tmp_path):
         compare_accuracy.main()
 
 
+@pytest.mark.slow
 def test_a_script_that_fails_is_named(command_line, tmp_path):
     command_line(classifiers="tfidf-words", output_dir=tmp_path, train_file=tmp_path / "missing.csv")
     with pytest.raises(SystemExit, match=r"tfidf-words was not trained: run_tfidf.py ended with the error above"):

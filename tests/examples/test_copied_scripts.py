@@ -15,6 +15,8 @@ import run_glue
 
 import wave_hf
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = sorted(Path(run_glue.__file__).parent.glob("*.py"))
 NAMES = [script.stem for script in SCRIPTS]
 RUNS = ["run_classification", "train_classifier"]

@@ -59,6 +59,7 @@ def test_has_at_most_100_lines():
     assert len(READER.read_text().splitlines()) <= 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_logits_are_those_of_the_network(node, name, tmp_path):
     fields = {"final_norm": "pooled", "hidden_size": 16} | NETWORKS[name]

@@ -22,6 +22,7 @@ def forget_truncation(folder):
 
 
 class TestSavedLimit:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("options", "limit"),
         [

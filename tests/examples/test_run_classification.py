@@ -76,6 +76,7 @@ class TestTraining:
         out = run("--train_file", train_file, "--do_train", "--num_train_epochs", 5)
         assert pipeline("text-classification", str(out))("Much rain fell")[0]["label"] == "weather"
 
+    @pytest.mark.slow
     def test_multi_label(self, run, write, rows):
         topics = [row | {"label": [row["label"], "long"] if "went" in row["text"] else [row["label"]]} for row in rows]
         topics.append({"text": "", "label": []})
@@ -94,6 +95,7 @@ class TestTraining:
             assert names == ",".join(likely)
         assert lines[3][1] == "long,weather"
 
+    @pytest.mark.slow
     def test_regression(self, run, write, rows):
         file = write("values.csv", [row | {"label": 1.5 if row["label"] == "weather" else -0.5} for row in rows])
         out = run(
@@ -220,12 +222,14 @@ class TestResume:
 
         return train
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("step", [6, 9])  # within the first epoch of 9 steps, and at its end
     def test_resumed_run_ends_as_the_uninterrupted_one(self, train, step):
         whole = train("whole")
         resumed = train("resumed", "--resume_from_checkpoint", whole / f"checkpoint-{step}")
         assert_equal_weights(resumed, whole)
 
+    @pytest.mark.slow
     def test_finished_model_is_not_trained_over(self, train, refused, train_file):
         out = train("out")
         assert "finished model" in refused("--train_file", train_file, "--do_train")
@@ -287,6 +291,7 @@ class TestCheckpoint:
         run("--model_name_or_path", trained, "--test_file", file, "--do_predict", new=False)
         assert predictions(trained)[1] == [["0", "weather"]]
 
+    @pytest.mark.slow
     def test_continued_training_keeps_the_label_ids(self, run, trained, write, rows):
         config = json.loads((trained / "config.json").read_text())
         config |= {"id2label": {"0": "weather", "1": "kitchen"}, "label2id": {"weather": 0, "kitchen": 1}}
@@ -300,6 +305,7 @@ class TestCheckpoint:
         assert AutoConfig.from_pretrained(more).label2id == {"weather": 0, "kitchen": 1}
         assert (more / "tokenizer.json").read_text() == (trained / "tokenizer.json").read_text()
 
+    @pytest.mark.slow
     def test_another_number_of_labels(self, run, refused, trained, write, rows):
         file = write("more.csv", [*rows, {"text": "A dog barked", "label": "animals"}])
         arguments = ("--model_name_or_path", trained, "--train_file", file, "--do_train", "--max_steps", 1)

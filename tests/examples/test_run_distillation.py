@@ -71,12 +71,14 @@ def kept_logits(tmp_path):
 class TestLabels:
     options = ("--do_eval", "--learning_rate", 0.02, "--num_train_epochs", 8, "--hard_loss_weight", 0)
 
+    @pytest.mark.slow
     def test_a_student_learns_what_its_teacher_says_and_not_the_labels(self, run, teach, rows, write, contrary):
         teacher, _ = teach("teacher", rows)
         file = write("contrary.csv", contrary)
         out = run("--teacher_model_name_or_path", teacher, "--validation_file", file, *self.options, file=file)
         assert results(out)["eval_accuracy"] == 0
 
+    @pytest.mark.slow
     def test_only_teachers_that_have_not_seen_a_row_label_it(self, run, teach, rows, contrary, train_file):
         other_texts = [row | {"text": row["text"] + " today"} for row in rows]
         (right, other_file), (wrong, _) = teach("right", other_texts), teach("wrong", contrary)
@@ -143,6 +145,7 @@ class TestCache:
         assert len(after) == 3
         assert after.items() > before.items()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("option", [("--max_seq_length", 5), ("--teacher_bf16",), ("--augmentation_seed", 3)])
     def test_what_makes_the_logits_makes_others(self, run, random_teacher, tmp_path, option):
         arguments = ("--teacher_model_name_or_path", random_teacher, "--mixed_texts", 1, "--max_steps", 1)

@@ -64,6 +64,7 @@ def results_of(folder):
     return json.loads((folder / "all_results.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_student_learns_the_vectors_of_its_teacher(run, arguments, config, teacher, texts):
     table = run(*arguments, "--config_name", config, "--table_only", "--num_train_epochs", 20, output="table")
     out = run(*arguments, "--model_name_or_path", table, "--num_train_epochs", 20, new=False)
@@ -87,6 +88,7 @@ def test_static_vectors_pass_no_probe(run, arguments, config):
     assert results["parameters_outside_token_table"] == 2 * WIDTH  # the final norm alone was trained
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["cosine", "mse", "similarity", "contrastive"])
 def test_every_loss_comes_down(run, arguments, config, loss):
     options = ("--config_name", config, "--losses", loss)
@@ -95,6 +97,7 @@ def test_every_loss_comes_down(run, arguments, config, loss):
     assert results_of(after)["eval_loss"] < results_of(before)["eval_loss"]
 
 
+@pytest.mark.slow
 def test_the_teacher_reads_each_text_once(run, arguments, config, tmp_path):
     run(*arguments, "--config_name", config, "--max_steps", 1, output="first")
     (shard,) = (tmp_path / "targets" / "teacher").glob("*.npy")

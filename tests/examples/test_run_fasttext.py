@@ -6,6 +6,7 @@ import pytest
 import run_fasttext
 
 
+@pytest.mark.slow
 def test_learns_rows_that_a_word_gives_away(train_file, command_line, tmp_path, capsys):
     output = tmp_path / "output"
     command_line(train_file=train_file, validation_file=train_file, num_train_epochs=50, output_dir=output)
@@ -16,6 +17,7 @@ def test_learns_rows_that_a_word_gives_away(train_file, command_line, tmp_path, 
     assert json.loads((output / "all_results.json").read_text()) == result
 
 
+@pytest.mark.slow
 def test_a_text_is_no_label_whatever_it_says(rows, write, command_line, capsys):
     for row in rows:
         row["text"] = f"__label__1 #:0\n{row['text']}"

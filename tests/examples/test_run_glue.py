@@ -274,6 +274,7 @@ class TestOwnRows:
         }
         assert glue.guess_text_columns(Dataset.from_dict(columns), "train") == ["a"]
 
+    @pytest.mark.slow
     def test_whole_floats_are_values_if_regression_is_asked_for(self, run, write, rows):
         file = write("floats.csv", [row | {"label": float(i % 2)} for i, row in enumerate(rows)])
         out = run(run_glue, "--train_file", file, "--do_train", "--max_steps", 1)

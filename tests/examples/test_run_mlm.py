@@ -25,6 +25,7 @@ def text_file(tmp_path, rows):
     return str(file)
 
 
+@pytest.mark.slow
 def test_masked_words_are_learnt(run, text_file):
     out = run(
         *("--train_file", text_file, "--validation_file", text_file, "--do_train", "--do_eval", "--line_by_line"),
@@ -71,6 +72,7 @@ def test_stream(run, text_file, train_file, suffix):
     assert "train_samples" not in results(out)
 
 
+@pytest.mark.slow
 def test_resumed_run_ends_as_the_uninterrupted_one(run, train_file):
     options = ("--train_file", train_file, "--do_train", "--line_by_line", "--num_train_epochs", 2, "--save_steps", 4)
     whole = run(*options, output="whole")
@@ -78,6 +80,7 @@ def test_resumed_run_ends_as_the_uninterrupted_one(run, train_file):
     assert_equal_weights(resumed, whole)
 
 
+@pytest.mark.slow
 def test_classifier_starts_with_the_body_and_the_tokenizer(run, train_file, tmp_path, command_line):
     out = run("--train_file", train_file, "--do_train", "--line_by_line", "--max_steps", 3)
     options = {"model_name_or_path": out, "train_file": train_file, "do_train": True, "max_steps": 1}

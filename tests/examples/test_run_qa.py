@@ -31,6 +31,7 @@ def train_file(write, questions):
     return write("train.json", questions)
 
 
+@pytest.mark.slow
 def test_answers_are_learnt_and_written(run, train_file, questions, write):
     test_file = write("test.json", [{name: row[name] for name in ("id", "question", "context")} for row in questions])
     out = run(
@@ -47,6 +48,7 @@ def test_answers_are_learnt_and_written(run, train_file, questions, write):
             assert sum(answer["probability"] for answer in answers) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_contexts_longer_than_a_window(run, train_file, questions):
     out = run(
         *("--train_file", train_file, "--validation_file", train_file, "--do_train", "--do_eval", *RECIPE),
@@ -56,6 +58,7 @@ def test_contexts_longer_than_a_window(run, train_file, questions):
     assert results(out)["eval_exact_match"] > 90
 
 
+@pytest.mark.slow
 def test_questions_without_an_answer(run, write, questions):
     without = [question(f"Nothing was {word} about it.", "", word) for word in ("odd", "new", "bad", "big") * 1]
     file = write("mixed.json", questions + [row | {"id": f"{row['id']} {i}"} for i in range(4) for row in without])

@@ -13,6 +13,8 @@ from wave_hf.training.checkpoints import find_checkpoint
 
 from .cases import seeds
 
+pytestmark = pytest.mark.slow
+
 TRAINER = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "config.json", STATE_FILE)
 LOOP = ("model.safetensors", "optimizer.bin", "scheduler.bin", "random_states_0.pkl", "progress.json")
 OTHERS = ("tokenizer.json", "modeling_wave.py", "training_args.bin", "notes.txt", "notes.bin", "notes.json")

@@ -10,6 +10,8 @@ from wave_hf import WaveConfig
 
 from .cases import NUMBERS, VALUES, result_or_error, sample, seeds
 
+pytestmark = pytest.mark.slow
+
 # Fields that do not describe the network, and maps of labels, which transformers reads before any check.
 LEFT_OUT = {"dtype", "return_dict", "chunk_size_feed_forward", "auto_map", "id2label", "label2id"}
 NAMES = [field.name for field in fields(WaveConfig) if not field.name.startswith(("_", "output_"))]

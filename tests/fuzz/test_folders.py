@@ -19,6 +19,8 @@ from wave_hf.training.tokenizing import length_options
 
 from .cases import VALUES, result_or_line, seeds
 
+pytestmark = pytest.mark.slow
+
 # Without sizes that would fill the memory.
 SMALL_VALUES = [value for value in VALUES if value not in (2**31, 2**64)]
 FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"]

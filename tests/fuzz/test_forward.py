@@ -19,6 +19,8 @@ from wave_hf import WaveForSequenceClassification
 
 from .cases import CLEAR, result_or_error, seeds
 
+pytestmark = pytest.mark.slow
+
 # torch raises errors of its own, as for any model.
 ERRORS = (*CLEAR, RuntimeError, IndexError, AttributeError)
 FIELDS = {

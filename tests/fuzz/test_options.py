@@ -18,6 +18,8 @@ from wave_hf.training.masked_lm import MlmArguments
 
 from .cases import result_or_line, sample, seeds
 
+pytestmark = pytest.mark.slow
+
 main = run_classification.main  # what the fixture `run` calls
 
 NUMBERS = [-1, 0, 1, 2, 5, 0.5, "nan", "inf", "many", "", "1e3"]

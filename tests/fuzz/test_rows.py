@@ -16,6 +16,8 @@ from wave_hf.training.rows import check_labels, read_rows
 
 from .cases import result_or_error, result_or_line, sample, seeds
 
+pytestmark = pytest.mark.slow
+
 CELLS = ["NA", "None", "null", "nan", "007", "1", "1.0", "1e5", "-1", "true", "True", "2020-01-01", "12:30", "inf"]
 CELLS += ["", " ", "a wave", "a,b", 'a "wave"', "'", "two\nlines", "tab\tand more", "é", "\u200b", "$5", "<b>", "=1+1"]
 CELLS += ["{}", "[1]", '{"a": 1}', "\\", "%s", "1_000", "0x10", "½", "😀"]

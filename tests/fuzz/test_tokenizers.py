@@ -14,6 +14,8 @@ from wave_hf.training.tokenizing import length_options, set_truncation
 
 from .cases import result_or_error, result_or_line, sample, seeds
 
+pytestmark = pytest.mark.slow
+
 WORDS = sorted({word for text in TEXTS for word in text.split()})
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 CHARACTERS = "aeiou wvnst,$\n\u200b é1"

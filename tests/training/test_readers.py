@@ -191,6 +191,7 @@ class TestReadDataset:
         assert read_dataset(folder)["train"]["label"][:] == [1]
 
 
+@pytest.mark.slow
 def test_needs_only_the_core_dependencies(tmp_path):
     (tmp_path / "rows.csv").write_text("text\nNA\n")
     program = (

@@ -59,6 +59,7 @@ class TestRun:
         train("out", "--resume_from_checkpoint", out, "--save_total_limit", 2, "--save_steps", 16, "--max_steps", 16)
         assert {folder.name for folder in out.glob("checkpoint-*")} == {"checkpoint-15", "checkpoint-16"}
 
+    @pytest.mark.slow
     def test_best_checkpoint_that_is_cut_off_is_not_loaded(self, train, rows, write):
         # With the greatest loss for the best, an early checkpoint is the best one.
         best = ("--validation_file", write("validation.csv", rows), "--do_eval", "--eval_strategy", "steps")

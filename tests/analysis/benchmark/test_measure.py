@@ -15,6 +15,7 @@ QUANTITIES = ("parameters", "parameters_outside_token_table", "step_ms", "forwar
 QUANTITIES += ("first_step_ms", "training_memory_mb", "latency_ms", "texts_per_second", "inference_memory_mb")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*BASELINES, "wave-pair"])
 def test_every_architecture_trains_and_classifies(name):
     measured = measure_model(name, 8, Conditions(**TINY))
@@ -55,6 +56,7 @@ def test_bf16_is_what_the_products_are_computed_in(bf16, monkeypatch):
     assert dtypes == {torch.bfloat16 if bf16 else torch.float32}
 
 
+@pytest.mark.slow
 def test_a_compiled_model_is_measured_too(monkeypatch):
     compiled = []
 

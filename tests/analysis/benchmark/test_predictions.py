@@ -76,6 +76,7 @@ def folded(conditions, tmp_path):
     return folders["folded-float32"]
 
 
+@pytest.mark.slow
 def test_process_measures_each_length(folded):
     job = {"rows": TEXTS, "texts": {"rows": TEXTS, "9": ["one"] * 9}, "steps": 2, "seconds": 0}
     measured = run_predictor("folded-float32", folded, job, num_threads=1)
