@@ -53,7 +53,8 @@ class WaveConfig(PreTrainedConfig):
             `embedding_size` to `hidden_size`. `None` means `hidden_size` and no such map.
         num_hidden_layers: Number of wave layers.
         wave_operation: How the waves of the two variants are combined: `"modulation"` multiplies them,
-            `"interference"` adds them. A list sets the operation of each layer.
+            `"interference"` adds them. A list sets the operation of each layer. A modulation grows with the length of
+            a text: float16 cannot hold it for tens of thousands of tokens and becomes infinite, bfloat16 can.
         readout: How a combined wave becomes real again. `"cartesian"` maps the concatenated real and imaginary parts
             back to `hidden_size`; `"real"` and `"magnitude"` keep only that part and need no parameters. Two
             combinations are allowed but poor: the magnitude of a modulation is the same for all tokens of a text, and

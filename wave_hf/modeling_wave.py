@@ -257,8 +257,9 @@ def pair_features(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def mean_pool(vectors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Return the mean over the tokens."""
-    return (vectors * counts.unsqueeze(-1)).sum(dim=1) / counts.sum(dim=1, keepdim=True).clamp(min=1)
+    """Return the mean over the tokens; neither their sum nor their number needs to fit in half precision."""
+    total = (vectors * counts.unsqueeze(-1)).sum(dim=1, dtype=torch.promote_types(vectors.dtype, torch.float32))
+    return (total / counts.sum(dim=1, keepdim=True).clamp(min=1)).to(vectors.dtype)
 
 
 def max_pool(vectors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:

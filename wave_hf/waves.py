@@ -53,7 +53,8 @@ class SquareRoot(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_output: torch.Tensor) -> torch.Tensor:
         (root,) = ctx.saved_tensors
-        return torch.where(root > 0, grad_output / (2 * root), 0.0)
+        # A masked quotient has a gradient of NaN where the root is 0; division by infinity gives 0 there.
+        return grad_output / (2 * root.masked_fill(root == 0, torch.inf))
 
 
 # Tokens to waves
@@ -93,6 +94,9 @@ class ImaginaryPart(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_output: torch.Tensor) -> torch.Tensor:
         x, imag = ctx.saved_tensors
+        if torch.is_grad_enabled():  # for second derivatives, `imag` must be a function of `x` in the graph
+            imag = SquareRoot.apply(energy(x).sum(dim=1, keepdim=True) - energy(x))
+            imag = imag.masked_fill(imag == 0, torch.inf)
         ratio = (grad_output / imag).masked_fill_(imag == 0, 0.0)
         total = ratio.sum(dim=1, keepdim=True)
         return ratio.neg_().add_(total).mul_(x).to(x.dtype)
@@ -197,6 +201,9 @@ def multiply(wave: Wave, other: Wave) -> Wave:
 
 def wave_modulation(wave: Wave, other: Wave) -> Wave:
     """Z Z' = G G' exp(i (alpha + alpha')): magnitudes multiply, phases add (arXiv:2411.02674, wave modulation).
+
+    G G' grows with the length of a text, and in float16 it becomes infinite above 65,504: use bfloat16 or float32 for
+    texts of tens of thousands of tokens, unless the weights are small.
 
     Args:
         wave: `(real, imag)`, each `(B, T, H)`.
