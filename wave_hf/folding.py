@@ -31,6 +31,7 @@ from .configuration_wave import WaveConfig
 from .files import load_classifier, new_folder, write_checksums
 from .folded_wave import FORMAT_VERSION, MODEL_TYPE, Text, TextTokenizer, Tokens
 from .modeling_wave import WaveForSequenceClassification, WaveModel
+from .remote_code import is_instance
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ def fold(
         tokenizer = tokenizer or own_tokenizer
     else:
         model = folder_or_model
-    if not isinstance(model, WaveForSequenceClassification | WaveModel):
+    if not is_instance(model, WaveForSequenceClassification, WaveModel):
         raise TypeError(
             f"folder_or_model is a {type(model).__name__}, but should be a WaveForSequenceClassification or WaveModel."
         )
@@ -168,7 +169,7 @@ def fold_weights(model: WaveForSequenceClassification | WaveModel) -> dict[str, 
     # The norm subtracts the mean over the dimensions, which is linear as well.
     weights |= {"readout.weight": readout - readout.mean(dim=0), "readout.bias": bias - bias.mean()}
     weights |= {f"norm.{name}": weight for name, weight in wave.norm.named_parameters()}
-    if isinstance(head, WaveForSequenceClassification):
+    if is_instance(head, WaveForSequenceClassification):
         weights |= {f"classifier.{name}": weight for name, weight in head.classifier.named_parameters()}
     return {name: weight.float().numpy() for name, weight in weights.items()}
 
@@ -212,7 +213,7 @@ def folded_config(model: WaveForSequenceClassification | WaveModel, dtype: Table
     config: WaveConfig = model.config
     id2label: dict[Any, str] = {}
     problem = None
-    if isinstance(model, WaveForSequenceClassification):
+    if is_instance(model, WaveForSequenceClassification):
         id2label = config.id2label or {}
         problem = config.problem_type or ("single_label_classification" if len(id2label) > 1 else "regression")
     return {
@@ -370,5 +371,5 @@ def compute_outputs(model: WaveForSequenceClassification | WaveModel, tokens: To
         own = slice(start, start + length)
         inputs = {"input_ids": tokens.ids[own], "token_type_ids": tokens.types[own]}
         output: Any = model(**{name: torch.from_numpy(row.astype(np.int64))[None] for name, row in inputs.items()})
-        outputs.append(output.logits if isinstance(model, WaveForSequenceClassification) else output.pooler_output)
+        outputs.append(output.logits if is_instance(model, WaveForSequenceClassification) else output.pooler_output)
     return torch.cat(outputs).numpy()

@@ -29,6 +29,7 @@ from transformers.modelcard import TrainingSummary
 from .configuration_wave import WaveConfig
 from .files import markdown_table, writing
 from .modeling_wave import WaveForSequenceClassification
+from .remote_code import is_instance
 from .training.errors import exit_on_error
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
@@ -183,12 +184,12 @@ class ModelCardTrainer(Trainer):
             command: The command line of the run, without secrets.
             **kwargs: Arguments of `Trainer.create_model_card`.
         """
-        if not isinstance(self.model, WaveForSequenceClassification):
+        if not is_instance(self.model, WaveForSequenceClassification):
             super().create_model_card(**kwargs)
         elif self.is_world_process_zero():
             summary = TrainingSummary.from_trainer(self, **kwargs)
             card = create_model_card(
-                self.model,
+                self.model,  # type: ignore[arg-type]
                 self.hub_model_id or summary.model_name,
                 self.last_evaluation(summary),
                 self.training_settings(summary),
