@@ -32,7 +32,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple, logging
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .configuration_wave import WaveConfig
+from .configuration_wave import WaveConfig, check_length
 from .streaming import Document, WindowedForward, tokenize_document
 from .waves import (
     WAVE_OPERATIONS,
@@ -324,16 +324,27 @@ class WavePreTrainedModel(PreTrainedModel):
 
         Raises:
             OSError: There are no weights in safetensors, or they are truncated or damaged.
+            ValueError: The config lacks a part of the network that has weights, such as a layer, and
+                `ignore_mismatched_sizes` is not set. The weights of another head are dropped in any case.
         """
+        wants_info = kwargs.pop("output_loading_info", False)
+        kwargs |= {"use_safetensors": use_safetensors, "output_loading_info": True}
         try:
-            return super().from_pretrained(
-                pretrained_model_name_or_path, *args, use_safetensors=use_safetensors, **kwargs
-            )
+            loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         except SafetensorError as error:
             raise OSError(
                 f"The weights of {pretrained_model_name_or_path} are truncated or damaged ({error}): save the model "
                 "again, or load it with force_download=True."
             ) from error
+        model, info = loaded
+        parts = {name: name.removeprefix("wave.").split(".")[0] for name in info["unexpected_keys"]}
+        unused = sorted(name for name, part in parts.items() if hasattr(model.base_model, part))
+        if unused and not kwargs.get("ignore_mismatched_sizes"):
+            raise ValueError(
+                f"The config of {pretrained_model_name_or_path} has no place for these weights of the network: "
+                f"{', '.join(unused)}. Correct the config, or pass ignore_mismatched_sizes=True to drop them."
+            )
+        return loaded if wants_info else model
 
 
 class WaveModel(WavePreTrainedModel):
@@ -412,16 +423,16 @@ class WaveModel(WavePreTrainedModel):
         """Return the `pooler_output` of one text of any length in constant memory; it is that of one forward pass.
 
         The token ids are written to a temporary file, 4 bytes each, and read once for each layer and once for pooling.
-        The network is in eval mode meanwhile. Unless gradients are disabled, the result can be differentiated: the
-        backward pass computes each window again instead of keeping it.
+        There is no dropout, whatever the mode of the network, which stays as it is. Unless gradients are disabled, the
+        result can be differentiated: the backward pass computes each window again instead of keeping it.
 
         Args:
             document: The path of a text file in UTF-8; or the chunks of the text in order, as any iterable or a
                 function that returns one. Chunks are strings, which are joined and may be cut anywhere, or token ids,
                 which are used as they are. Pass a single string as `[text]`.
-            tokenizer: The model's tokenizer, required for text. It receives the text in pieces cut before white space,
-                and its special tokens are added to the whole text: exact if it splits at white space first, as BERT's
-                does.
+            tokenizer: The model's tokenizer, required for text. It receives the text in pieces cut before white space
+                or, in long stretches without any, between its words; its special tokens are added to the whole text.
+                This is exact if it splits at white space first, as BERT's does.
             window_size: The number of tokens that are computed at a time, besides those around them that local
                 kernels read.
 
@@ -429,9 +440,10 @@ class WaveModel(WavePreTrainedModel):
             `(1, H)`.
 
         Raises:
-            ValueError: The document is empty, text comes without a tokenizer, `window_size` is below 1, or there are
-                more tokens than the position table has rows.
-            TypeError: A chunk is neither text nor integers.
+            ValueError: The document is empty or not UTF-8, text comes without a tokenizer or has a word of a million
+                characters, `window_size` is below 1, or there are more tokens than the position table has rows.
+            FileNotFoundError: The document is a string, but not the path of a file.
+            TypeError: The chunks are neither text alone nor integers alone, but bytes, say.
             IndexError: The token table has no row for one of the ids.
         """
         if window_size < 1:
@@ -468,17 +480,10 @@ class WaveModel(WavePreTrainedModel):
 
     def position_ids(self, tokens: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Count the real tokens of each text from 0, so that padding shifts no position: `(B, T)` or `(1, T)`."""
-        length = tokens.shape[1]
-        self.check_length(length)
+        check_length(self.config, tokens.shape[1])
         if attention_mask is None:
-            return torch.arange(length, device=tokens.device).unsqueeze(0)
+            return torch.arange(tokens.shape[1], device=tokens.device).unsqueeze(0)
         return ((attention_mask != 0).cumsum(dim=1) - 1).clamp(min=0)
-
-    def check_length(self, length: int) -> None:
-        """Raise ValueError if the position table is too short for texts of this number of tokens."""
-        limit = self.config.max_position_embeddings
-        if limit is not None and length > limit:
-            raise ValueError(f"The texts have {length} tokens, but max_position_embeddings allows at most {limit}.")
 
     def norm_before_pooling(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Apply the final norm to each token, `(B, T, H)`, if `config.final_norm` is `"tokens"`."""
