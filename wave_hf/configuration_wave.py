@@ -158,13 +158,9 @@ class WaveConfig(PreTrainedConfig):
         with _name_the_file(kwargs.get("name_or_path")):
             return super().from_dict(config_dict, **kwargs)
 
-    @property
-    def num_labels(self) -> int | None:
-        """The number of labels, that is, the length of `id2label`."""
-        return super().num_labels
-
-    @num_labels.setter
+    @PreTrainedConfig.num_labels.setter  # type: ignore[attr-defined]
     def num_labels(self, num_labels: int) -> None:
+        """Set `id2label` to this number of unnamed labels."""
         fits = isinstance(num_labels, int) and num_labels <= MAX_LABELS
         _require(fits, "num_labels", num_labels, f"an integer of at most {MAX_LABELS:,}")
         PreTrainedConfig.num_labels.fset(self, num_labels)  # type: ignore[attr-defined]

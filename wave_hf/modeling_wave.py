@@ -625,8 +625,8 @@ class WaveForSequenceClassification(WaveTextHead):
     """A Wave Network that labels whole texts: one label, several labels or a number, as `config.problem_type` says."""
 
     def __init__(self, config: WaveConfig):
-        super().__init__(config, config.num_labels)  # type: ignore[arg-type]
-        self.num_labels: int = config.num_labels  # type: ignore[assignment]
+        super().__init__(config, config.num_labels)
+        self.num_labels: int = config.num_labels
         self.loss_function = classification_loss
 
     @can_return_tuple
@@ -778,7 +778,7 @@ class WaveForTokenClassification(WaveTokenHead):
 
     def __init__(self, config: WaveConfig):
         super().__init__(config)
-        self.num_labels: int = config.num_labels  # type: ignore[assignment]
+        self.num_labels: int = config.num_labels
         self.dropout = head_dropout(config)
         self.classifier = nn.Linear(config.hidden_size, self.num_labels)
         self.post_init()
