@@ -124,9 +124,9 @@ def cut_between_words(chunks: Iterable[Any], tokenizer: PreTrainedTokenizerBase)
     for block in join_into_blocks(chunks):
         text = rest + block
         end = last_white_space(text)
-        if end == 0 and len(text) >= MAX_WORD_LENGTH:
+        if end == 0 and len(text) >= 2 * BLOCK_SIZE:
             end = last_word(text, tokenizer)
-            if end == 0:
+            if end == 0 and len(text) >= MAX_WORD_LENGTH:
                 raise ValueError(
                     f"document has a word of more than {MAX_WORD_LENGTH:,} characters, which cannot be tokenized in "
                     f"pieces: {text[:40]!r}."
