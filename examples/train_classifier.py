@@ -47,6 +47,8 @@ class Arguments:
 def main() -> None:
     """Run the steps in order."""
     (args,) = HfArgumentParser(Arguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
+    if not 0 <= args.seed < 2**32:
+        raise SystemExit(f"--seed is {args.seed}, but should be at least 0 and less than 2**32")
     set_seed(args.seed)
 
     # Rows of text and label.

@@ -5,13 +5,13 @@ from functools import cache
 
 import pytest
 import torch
-from builders import ALL_PARTS, tiny_model
+from builders import ALL_PARTS, SAME, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 from transformers import AutoTokenizer, BertTokenizer, GPT2Tokenizer
 
-from wave_hf import WaveForSequenceClassification, train_tokenizer
+from wave_hf import WaveForMaskedLM, WaveForSequenceClassification, train_tokenizer
 from wave_hf.compression import factorize_embeddings, prune_vocabulary
 
 TEXTS = ["one wave and two waves", "an ocean of waves", "one ocean, two oceans"] * 2
@@ -118,6 +118,36 @@ class TestPruneVocabulary:
             prune_vocabulary(tiny_model(), GPT2Tokenizer(vocab={"a": 0}, merges=[]), TEXTS, 8)
 
 
+@pytest.mark.parametrize("parts", [{}, {"tie_word_embeddings": False}, {"embedding_size": 4}], ids=str)
+class TestPruneMaskedLM:
+    """The decoder of a language modelling head loses the same rows, whether it shares the token table or not."""
+
+    @pytest.fixture
+    def pair(self, parts):
+        tokenizer = train_tokenizer(TEXTS)
+        model = tiny_model(model_class=WaveForMaskedLM, vocab_size=len(tokenizer), local_kernel_size=3, **parts)
+        pruned, pruned_tokenizer = prune_vocabulary(model, tokenizer, TEXTS[:1], smallest_size(tokenizer) + 3)
+        return model, tokenizer, pruned, pruned_tokenizer
+
+    def test_kept_tokens_keep_their_logits(self, parts, pair):
+        model, tokenizer, pruned, pruned_tokenizer = pair
+        rows = tokenizer.convert_tokens_to_ids(pruned_tokenizer.convert_ids_to_tokens(range(len(pruned_tokenizer))))
+        text = "one [MASK] and a wave"
+        assert_close(logits(pruned, pruned_tokenizer, text), logits(model, tokenizer, text)[..., rows], **SAME)
+        is_shared = pruned.get_output_embeddings().weight is pruned.get_input_embeddings().weight
+        assert is_shared == model.config.tie_word_embeddings
+
+    def test_result_saves_loads_and_trains(self, parts, pair, tmp_path):
+        _, _, pruned, tokenizer = pair
+        pruned.save_pretrained(tmp_path)
+        loaded, info = WaveForMaskedLM.from_pretrained(tmp_path, output_loading_info=True)
+        assert not any(info.values())
+        assert torch.equal(logits(loaded, tokenizer, "one [MASK]"), logits(pruned, tokenizer, "one [MASK]"))
+        ids = tokenizer("one wave", return_tensors="pt")["input_ids"]
+        loaded(ids, labels=ids).loss.backward()
+        assert loaded.decoder.bias.grad.shape == (len(tokenizer),)
+
+
 def low_rank(model, rank):
     """Makes the token table of a model a product of two narrow ones."""
     with torch.no_grad():
@@ -152,6 +182,33 @@ class TestFactorizeEmbeddings:
         loaded = WaveForSequenceClassification.from_pretrained(tmp_path)
         ids = torch.arange(20).view(4, 5)
         assert torch.equal(loaded(ids).logits, factorized(ids).logits)
+
+    @pytest.mark.parametrize("parts", [{}, ALL_PARTS], ids=["default", "all parts"])
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+    def test_dtype_stays_and_costs_no_accuracy(self, dtype, parts):
+        model = low_rank(tiny_model(**parts), rank=3).to(dtype)
+        factorized = factorize_embeddings(model, 3)
+        assert {parameter.dtype for parameter in factorized.parameters()} == {dtype}
+        expected = factorize_embeddings(copy.deepcopy(model).float(), 3).get_input_embeddings().weight
+        table = factorized.get_input_embeddings().weight.float()
+        assert_close(table, expected, rtol=torch.finfo(dtype).eps, atol=1e-5)
+
+    def test_device_stays(self):
+        # Without an accelerator, the default device stands for the other one.
+        model = tiny_model(**ALL_PARTS)
+        with torch.device("meta"):
+            factorized = factorize_embeddings(model, 2)
+        assert {parameter.device.type for parameter in factorized.parameters()} == {"cpu"}
+
+    def test_table_of_fewer_rows_is_refused(self):
+        with pytest.raises(ValueError, match="embedding_size is 6, but should be at most 5, the number of tokens"):
+            factorize_embeddings(tiny_model(vocab_size=5), 6)
+
+    def test_language_modelling_head_is_refused_but_its_network_is_not(self):
+        model = tiny_model(model_class=WaveForMaskedLM, local_kernel_size=3)
+        with pytest.raises(ValueError, match="model is a WaveForMaskedLM, whose head cannot be narrowed"):
+            factorize_embeddings(model, 2)
+        assert factorize_embeddings(model.wave, 2).config.embedding_size == 2
 
     def test_model_stays_as_it_was(self):
         model = tiny_model()

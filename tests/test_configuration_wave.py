@@ -41,6 +41,7 @@ UNUSUAL: dict[str, Any] = {
     "pad_token_id": 99,
     "tie_word_embeddings": False,
     "sparse_prediction": True,
+    "problem_type": "multi_label_classification",
 }
 
 
@@ -67,6 +68,16 @@ def test_fields_are_given_by_name():
         ("hidden_size", "32"),
         ("hidden_size", 32.0),
         ("num_hidden_layers", 0),
+        ("num_hidden_layers", 10_001),
+        ("num_hidden_layers", 2**31),
+        ("vocab_size", 2**31),
+        ("hidden_size", 2**64),
+        ("intermediate_size", 2**64),
+        ("max_position_embeddings", 2**64),
+        ("type_vocab_size", 2**64),
+        ("local_kernel_size", 2**64 + 1),
+        ("variant_kernel_size", 2**64 + 1),
+        ("problem_type", "regresion"),
         ("embedding_size", 0),
         ("intermediate_size", 0),
         ("max_position_embeddings", 0),
@@ -114,6 +125,23 @@ def test_impossible_value_is_refused_by_the_name_of_its_field(field, value):
 )
 def test_value_at_the_edge_of_the_possible_is_taken(field, value):
     assert getattr(WaveConfig(**{field: value}), field) == value
+
+
+@pytest.mark.parametrize("number", [2**31, 2**64, "3"])
+def test_number_of_labels_beyond_any_real_model_is_refused_at_once(number, tmp_path):
+    message = f"num_labels is {number!r}, but should be an integer of at most 5,000,000"
+    with pytest.raises(ValueError, match=message):
+        WaveConfig(num_labels=number)
+    config = WaveConfig()
+    with pytest.raises(ValueError, match=message):
+        config.num_labels = number
+    config.save_pretrained(tmp_path)
+    with pytest.raises(StrictDataclassError, match=message):
+        WaveConfig.from_pretrained(tmp_path, num_labels=number)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"num_labels": number}))
+    with pytest.raises(StrictDataclassError, match=f"config.json of {tmp_path}: {message}"):
+        WaveConfig.from_pretrained(tmp_path)
 
 
 def test_saving_keeps_every_field(tmp_path):

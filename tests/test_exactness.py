@@ -171,6 +171,22 @@ class TestPrecision:
         model = tiny_model(wave_operation=operation, local_kernel_size=3).to(dtype)
         assert_trains(model, input_ids=random_ids(1, 20_000))
 
+    # The sums over so many tokens are beyond float16, and so is the number 70,000. Their mean is not.
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    @pytest.mark.parametrize("length", [40_000, 70_000])
+    @pytest.mark.parametrize(
+        "fields",
+        [*({"pooling": pooling} for pooling in POOLINGS), {"final_norm": "pooled"}, {"scale_waves": True}],
+        ids=str,
+    )
+    def test_half_precision_gives_nearly_the_same_logits_of_long_texts(self, fields, length, dtype):
+        model, input_ids = tiny_model(wave_operation="interference", **fields), random_ids(1, length)
+        with torch.no_grad():
+            expected = scores(model, input_ids=input_ids)
+            logits = scores(model.to(dtype), input_ids=input_ids)
+        for half in (logits, model.classify_stream([input_ids]).logits):
+            assert_close(half.float(), expected, rtol=0, atol=2e-2 * expected.abs().max().item())
+
     @pytest.mark.slow
     @pytest.mark.parametrize("autocast", [False, True])
     @given(

@@ -297,7 +297,7 @@ class TestRefusals:
             fold(folding_model())
 
     def test_tokenizer_of_another_model(self):
-        with pytest.raises(ValueError, match="The tokenizer has ids up to 31, but the token table only 9 rows"):
+        with pytest.raises(ValueError, match="the tokenizer has ids up to 31, but the token table has only 9 rows"):
             fold(folding_model(vocab_size=9), TOKENIZER)
 
     def test_unknown_dtype(self):

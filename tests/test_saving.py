@@ -52,6 +52,34 @@ class TestSaving:
         expected = scores(model.to(torch.bfloat16), input_ids=random_ids(2, 6))
         assert torch.equal(scores(loaded, input_ids=random_ids(2, 6)), expected)
 
+    @pytest.mark.parametrize("saved", [WaveModel, WaveForMaskedLM])
+    @pytest.mark.parametrize("loading", [WaveModel, WaveForMaskedLM, WaveForSequenceClassification])
+    @pytest.mark.parametrize(
+        ("fields", "lost"),
+        [
+            ({"num_hidden_layers": 1, "wave_operation": "modulation"}, r"layers\.1\.mixer\.variants\.weight"),
+            ({"local_kernel_size": None}, r"layers\.0\.local_kernel\.convolution\.weight"),
+            ({"max_position_embeddings": None}, r"embed_positions\.weight"),
+        ],
+        ids=str,
+    )
+    def test_weights_that_the_config_has_no_place_for_are_named(self, fields, lost, loading, saved, tmp_path):
+        tiny_model(model_class=saved, **ALL_PARTS).save_pretrained(tmp_path)
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+        with pytest.raises(ValueError, match=rf"The config of {tmp_path} has no place for these weights.*{lost}"):
+            loading.from_pretrained(tmp_path)
+        assert loading.from_pretrained(tmp_path, ignore_mismatched_sizes=True)(random_ids(2, 6))
+
+    @pytest.mark.parametrize("saved", [WaveModel, *HEADS])
+    @pytest.mark.parametrize("loading", [WaveModel, *HEADS])
+    def test_every_network_loads_the_body_of_every_other(self, loading, saved, tmp_path):
+        model = tiny_model(model_class=saved, num_labels=1, **ALL_PARTS)
+        model.save_pretrained(tmp_path)
+        loaded, info = loading.from_pretrained(tmp_path, output_loading_info=True)
+        assert not [name for name in info["missing_keys"] if name.startswith("wave.")]
+        assert_close(loaded.base_model.state_dict(), model.base_model.state_dict())
+
     def test_new_head_on_an_old_body(self, tmp_path):
         model = tiny_model()
         model.save_pretrained(tmp_path)

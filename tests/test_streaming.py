@@ -1,16 +1,19 @@
 """Tests of texts that are read window by window: the results are those of one forward pass, in constant memory."""
 
+import itertools
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from builders import ALL_PARTS, VOCAB_SIZE, configs, random_ids, tiny_model
+from builders import ALL_PARTS, SAME, VOCAB_SIZE, configs, random_ids, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from wave_hf import WaveForSequenceClassification, WaveLayer, WaveModel, token2wave, train_tokenizer
+from wave_hf import WaveForSequenceClassification, WaveLayer, WaveModel, streaming, token2wave, train_tokenizer
 
 TEXT = "Tokens of a text\nare waves;\t\twaves meet, naïve  ones too.\r\n\n Their sum is 東京 all they share: no-thing!"
 LONG = {
@@ -101,6 +104,62 @@ class TestLogits:
         assert model.wave.training
         assert not model.wave.layers.training
 
+    def test_are_those_of_eval_mode_while_another_thread_trains(self):
+        model, ids = (
+            tiny_model(hidden_dropout_prob=0.5, token_dropout_prob=0.5, num_hidden_layers=2),
+            random_ids(1, 90),
+        )
+        expected = model.classify_stream([ids], window_size=8).logits
+        modes_seen, ended = set(), threading.Event()
+
+        def train():
+            while not ended.is_set():
+                model.train()
+                model(ids, labels=torch.tensor([1])).loss.backward()
+                modes_seen.add(tuple(module.training for module in model.modules()))
+
+        trainer = threading.Thread(target=train)
+        trainer.start()
+        try:
+            with ThreadPoolExecutor(4) as readers:
+                results = list(readers.map(lambda _: model.classify_stream([ids], window_size=8).logits, range(20)))
+        finally:
+            ended.set()
+            trainer.join()
+        assert modes_seen == {(True,) * len(list(model.modules()))}
+        for logits in results:
+            assert_close(logits, expected, atol=0, rtol=0)
+
+    def test_share_the_hooks_of_the_model(self):
+        model, seen = tiny_model(), []
+        hook = model.wave.layers[0].register_forward_hook(lambda *_: seen.append(1))
+        model.classify_stream([random_ids(9)], window_size=3)
+        hook.remove()
+        assert len(seen) == 3  # windows
+
+
+class TestOffloading:
+    """The weights of a model may lie on disk, or in other memory than they are computed in."""
+
+    @pytest.mark.parametrize("offload", ["cpu", "disk", "blocks"])
+    def test_gives_the_same_logits(self, offload, tmp_path):
+        accelerate = pytest.importorskip("accelerate")
+        model, ids = tiny_model(**(ALL_PARTS | {"pooling": "mean"})), random_ids(1, 16)
+        expected = model(ids).logits.detach()
+        device = torch.device("cpu")
+        if offload == "cpu":
+            accelerate.cpu_offload(model, device)
+        elif offload == "disk":
+            accelerate.disk_offload(model, str(tmp_path), device)
+        else:
+            parts = dict.fromkeys([f"wave.{name}" for name, _ in model.wave.named_children()] + ["classifier"], "cpu")
+            parts |= {"wave.layers": "disk", "dropout": "cpu"}
+            accelerate.dispatch_model(model, parts, main_device="cpu", offload_dir=str(tmp_path), force_hooks=True)
+        with torch.no_grad():
+            assert_close(model(ids).logits, expected, **SAME)
+        for _ in range(2):
+            assert_close(model.classify_stream([ids], window_size=5).logits, expected, **SAME)
+
 
 class TestEncoding:
     @given(config=configs(**LONG), length=st.integers(1, 64), window_size=st.integers(1, 70))
@@ -148,6 +207,44 @@ class TestDocuments:
             logits = reader.classify_stream(chunks, tokenizer, window_size=4).logits
             assert_close(logits, expected, atol=1e-5, rtol=1e-4)
 
+    # A text with no white space that is longer than what is tokenized at a time.
+    @pytest.mark.parametrize("words", ["naïve,", "東京", "a[SEP]", "no-thing!"])
+    def test_text_without_white_space_is_cut_between_words(self, reader, tokenizer, words, monkeypatch):
+        monkeypatch.setattr(streaming, "BLOCK_SIZE", 10)
+        monkeypatch.setattr(streaming, "MAX_WORD_LENGTH", 40)
+        text = words * 70
+        with torch.no_grad():
+            expected = reader(**tokenizer(text, return_tensors="pt")).logits
+        for size in (1, 3, 50, len(text)):
+            chunks = [text[start : start + size] for start in range(0, len(text), size)]
+            assert_close(reader.classify_stream(chunks, tokenizer).logits, expected, **SAME)
+
+    @pytest.mark.parametrize("chunk", ["a", ",", "\n", "東"])
+    def test_pieces_of_a_text_without_white_space_are_few_and_bounded(self, chunk, tokenizer):
+        number = 700_000
+        pieces = []
+
+        class Spy:
+            is_fast = True
+            get_added_vocab = tokenizer.get_added_vocab
+
+            def __call__(self, text, **options):
+                pieces.append(len(text))
+                return tokenizer(text, **options)
+
+        texts = list(streaming.cut_between_words(itertools.repeat(chunk, number), Spy()))
+        assert "".join(texts) == chunk * number
+        # A word is read again with each block, until it is as long as the longest that is allowed.
+        is_word = chunk == "a"
+        assert sum(pieces) <= (streaming.MAX_WORD_LENGTH // streaming.BLOCK_SIZE if is_word else 2) * number
+        assert is_word or max(pieces + [len(text) for text in texts]) <= 4 * streaming.BLOCK_SIZE
+
+    def test_word_that_is_too_long_is_refused(self, reader, tokenizer, monkeypatch):
+        monkeypatch.setattr(streaming, "BLOCK_SIZE", 10)
+        monkeypatch.setattr(streaming, "MAX_WORD_LENGTH", 40)
+        with pytest.raises(ValueError, match=r"document has a word of more than 40 characters.*: 'aaa"):
+            reader.classify_stream(["a" * 100], tokenizer)
+
     @pytest.mark.parametrize("as_path", [str, lambda path: path])
     def test_file(self, reader, tokenizer, tmp_path, as_path):
         path = tmp_path / "text.txt"
@@ -190,6 +287,27 @@ class TestErrors:
     def test_empty_document(self, reader, tokenizer, document):
         with pytest.raises(ValueError, match="document is empty"):
             reader.classify_stream(document, tokenizer)
+
+    @pytest.mark.parametrize(
+        "text", [TEXT, TEXT * 1_000, "no_such_file.txt", "a\0b"], ids=["short", "long", "path", "null"]
+    )
+    def test_string_that_names_no_file(self, reader, tokenizer, text):
+        with pytest.raises(FileNotFoundError, match=r"there is no such file: pass \[text\] for a text"):
+            reader.classify_stream(text, tokenizer)
+
+    def test_bytes(self, reader, tokenizer, tmp_path):
+        path = tmp_path / "text.txt"
+        path.write_text(TEXT, encoding="utf-8")
+        with path.open("rb") as file:
+            for document in (b"waves", [b"waves"], ["waves", b"waves"], [[1], b"waves"], file):
+                with pytest.raises(TypeError, match=r"document (is|has chunks of|has chunks of text and of) bytes"):
+                    reader.classify_stream(document, tokenizer)
+
+    def test_file_that_is_not_utf_8_is_named(self, reader, tokenizer, tmp_path):
+        path = tmp_path / "latin.txt"
+        path.write_bytes("naïve".encode("latin-1"))
+        with pytest.raises(ValueError, match=r"latin\.txt is not UTF-8"):
+            reader.classify_stream(path, tokenizer)
 
     def test_text_without_tokenizer(self, reader):
         with pytest.raises(ValueError, match="tokenizer is None"):

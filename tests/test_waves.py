@@ -144,6 +144,55 @@ class TestPrecision:
             assert torch.equal(scaled, scale * part)
 
 
+class TestSecondDerivatives:
+    @staticmethod
+    def of_waves(texts: torch.Tensor) -> torch.Tensor:
+        """Return the gradient of a function of the gradient."""
+        texts = texts.clone().requires_grad_()
+        _, imag = token2wave(texts)
+        value = (imag.double().pow(2) + imag.double().pow(3)).sum()
+        (gradient,) = torch.autograd.grad(value, texts, create_graph=True)
+        return torch.autograd.grad(gradient.double().square().sum(), texts)[0]
+
+    @all_operations
+    @all_readouts
+    def test_are_those_of_finite_differences(self, operation, form):
+        torch.manual_seed(0)
+        pair = [torch.randn(2, 4, 3, dtype=torch.float64).requires_grad_() for _ in range(2)]
+        assert torch.autograd.gradgradcheck(combine(operation, form), pair)
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_in_half_precision_are_those_in_full(self, dtype):
+        texts = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(0)).to(dtype)
+        expected = self.of_waves(texts.double())
+        tolerance = 2 * torch.finfo(dtype).eps * expected.abs().max().item()
+        assert_close(self.of_waves(texts).double(), expected, rtol=0, atol=tolerance)
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_under_autocast_are_those_in_full(self, dtype):
+        texts = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(0))
+        identity = torch.nn.Linear(5, 5)
+        identity.load_state_dict({"weight": torch.eye(5), "bias": torch.zeros(5)})
+
+        def second_derivatives(enabled):
+            x = texts.clone().requires_grad_()
+            with torch.autocast("cpu", dtype, enabled=enabled):
+                _, imag = token2wave(identity(x))
+            (gradient,) = torch.autograd.grad(imag.float().pow(3).sum(), x, create_graph=True)
+            return torch.autograd.grad(gradient.square().sum(), x)[0]
+
+        expected = second_derivatives(False)
+        tolerance = 4 * torch.finfo(dtype).eps * expected.abs().max().item()
+        assert_close(second_derivatives(True), expected, rtol=0, atol=tolerance)
+
+    @pytest.mark.parametrize("texts", [torch.zeros(1, 3, 2), torch.ones(1, 1, 2), torch.eye(3)[None]], ids=str)
+    def test_are_zero_where_the_first_are(self, texts):
+        assert self.of_waves(texts).isfinite().all()
+        wave = torch.zeros(2, 1, 1, 4, requires_grad=True)
+        (gradient,) = torch.autograd.grad(readout(tuple(wave), "magnitude").sum(), wave, create_graph=True)
+        assert (torch.autograd.grad(gradient.sum(), wave)[0] == 0).all()
+
+
 class TestScaling:
     @given(texts=tensors(min_tokens=1, elements=comparable), data=st.data())
     def test_root_mean_square_of_each_dimension_becomes_1(self, texts, data):

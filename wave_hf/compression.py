@@ -33,7 +33,8 @@ def prune_vocabulary(
         vocab_size: Largest number of tokens to keep. Tokens that `texts` does not use are dropped in any case.
 
     Returns:
-        A copy of the model whose token table has only the rows of the kept tokens, and a tokenizer of these tokens.
+        A copy of the model whose token table, and language modelling head if it has one, have only the rows of the
+        kept tokens, and a tokenizer of these tokens.
 
     Raises:
         TypeError: The tokenizer is not a WordPiece tokenizer.
@@ -72,6 +73,11 @@ def prune_vocabulary(
     pruned.config.pad_token_id = rows.index(pad) if pad in rows else None
     table: Any = model.get_input_embeddings()
     pruned.set_input_embeddings(_embedding(table.weight[rows], pruned.config.pad_token_id))
+    if isinstance(decoder := pruned.get_output_embeddings(), nn.Linear):
+        decoder.weight = nn.Parameter(decoder.weight.detach()[rows])
+        decoder.bias = nn.Parameter(decoder.bias.detach()[rows])
+        decoder.out_features = len(rows)
+        pruned.tie_weights()
     return pruned, pruned_tokenizer
 
 
@@ -87,11 +93,18 @@ def factorize_embeddings(model: Model, embedding_size: int) -> Model:
         embedding_size: Width of the new table, the `config.embedding_size` of the new model.
 
     Returns:
-        A copy of the model with narrower tables and a new `embed_proj`.
+        A copy of the model with narrower tables and a new `embed_proj`, in the dtype and on the device of the model.
+        They are computed in at least float32.
 
     Raises:
-        ValueError: `embedding_size` is not below the width of the table.
+        ValueError: `embedding_size` is not below the width of the table, or above its number of rows; or the model has
+            a language modelling head, whose norm before the table cannot become narrower without training.
     """
+    if model.get_output_embeddings() is not None:
+        raise ValueError(
+            f"model is a {type(model).__name__}, whose head cannot be narrowed without training: factorize its "
+            "base_model, load that with a new head, and train on."
+        )
     factorized = copy.deepcopy(model)
     wave: Any = factorized.base_model
     width = wave.embed_tokens.embedding_dim
@@ -99,22 +112,30 @@ def factorize_embeddings(model: Model, embedding_size: int) -> Model:
         raise ValueError(
             f"embedding_size is {embedding_size}, but should be at least 1 and below {width}, the present width."
         )
+    rows = wave.embed_tokens.num_embeddings
+    if embedding_size > rows:
+        raise ValueError(f"embedding_size is {embedding_size}, but should be at most {rows}, the number of tokens.")
     hidden_size = factorized.config.hidden_size
+    weight = wave.embed_tokens.weight
+    given = {"dtype": weight.dtype, "device": weight.device}
+    precise = {"dtype": torch.promote_types(weight.dtype, torch.float32), "device": weight.device}
     with torch.no_grad():
-        to_hidden = wave.embed_proj.weight.T if factorized.config.embedding_size else torch.eye(width)
-        bias = wave.embed_proj.bias if factorized.config.embedding_size else torch.zeros(hidden_size)
-        to_variants = wave.layers[0].mixer.variants.weight.T
+        is_wide = factorized.config.embedding_size is None
+        to_hidden = torch.eye(width, **precise) if is_wide else wave.embed_proj.weight.T.to(**precise)
+        bias = torch.zeros(hidden_size, **given) if is_wide else wave.embed_proj.bias
+        to_variants = wave.layers[0].mixer.variants.weight.T.to(**precise)
         to_both = to_hidden @ to_variants
-        columns = torch.linalg.svd(wave.embed_tokens.weight @ to_both, full_matrices=False).Vh[:embedding_size]
+        columns = torch.linalg.svd(weight.to(**precise) @ to_both, full_matrices=False).Vh[:embedding_size]
         for name in ("embed_tokens", "embed_positions", "embed_token_types"):
             if (table := getattr(wave, name)) is not None:
-                setattr(wave, name, _embedding(table.weight @ to_both @ columns.T, table.padding_idx))
-        wave.embed_proj = nn.Linear(embedding_size, hidden_size)
+                narrow = table.weight.to(**precise) @ to_both @ columns.T
+                setattr(wave, name, _embedding(narrow.to(**given), table.padding_idx))
+        wave.embed_proj = nn.Linear(embedding_size, hidden_size, **given)
         # The columns live in the space of the variants; the pseudoinverse maps them back to the hidden size.
         wave.embed_proj.weight.copy_((columns @ torch.linalg.pinv(to_variants)).T)
         wave.embed_proj.bias.copy_(bias)
     factorized.config.embedding_size = embedding_size
-    return factorized
+    return factorized.train(model.training)
 
 
 def _embedding(rows: torch.Tensor, padding_idx: int | None) -> nn.Embedding:

@@ -1,6 +1,7 @@
 # Copyright 2026 The wave_hf authors. Licensed under the Apache License, Version 2.0.
 """Configuration of a Wave Network."""
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,13 @@ WaveOperation = Literal["modulation", "interference"]
 Readout = Literal["cartesian", "real", "magnitude"]
 Pooling = Literal["mean", "cls", "max"]
 
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+
+# More than any real network has: what is built one by one would otherwise take for ever.
+MAX_LAYERS = 10_000
+MAX_LABELS = 5_000_000
+MAX_SIZE = 2**31 - 1
+
 # The settings of a network that folds; see `WaveConfig.folding_obstacle`.
 FOLDING_SETTINGS = {
     "num_hidden_layers": 1,
@@ -53,7 +61,8 @@ class WaveConfig(PreTrainedConfig):
             `embedding_size` to `hidden_size`. `None` means `hidden_size` and no such map.
         num_hidden_layers: Number of wave layers.
         wave_operation: How the waves of the two variants are combined: `"modulation"` multiplies them,
-            `"interference"` adds them. A list sets the operation of each layer.
+            `"interference"` adds them. A list sets the operation of each layer. A modulation grows with the length of
+            a text: float16 cannot hold it for tens of thousands of tokens and becomes infinite, bfloat16 can.
         readout: How a combined wave becomes real again. `"cartesian"` maps the concatenated real and imaginary parts
             back to `hidden_size`; `"real"` and `"magnitude"` keep only that part and need no parameters. Two
             combinations are allowed but poor: the magnitude of a modulation is the same for all tokens of a text, and
@@ -96,6 +105,8 @@ class WaveConfig(PreTrainedConfig):
         sparse_prediction: Whether heads that label tokens compute only the logits of labelled tokens in training,
             which saves most of the time where the vocabulary is large and labels are few. `torch.compile` then needs
             more than one graph.
+        problem_type: What the labels of whole texts are: `"single_label_classification"`,
+            `"multi_label_classification"` or `"regression"`. `None` infers it from the labels.
 
     Raises:
         StrictDataclassError: A value has the wrong type or is impossible. The message names the field and, if the
@@ -130,6 +141,7 @@ class WaveConfig(PreTrainedConfig):
     pad_token_id: int | None = 0
     tie_word_embeddings: bool = True
     sparse_prediction: bool = False
+    problem_type: ProblemType | None = None  # transformers' own field, whose value it does not check
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -146,6 +158,13 @@ class WaveConfig(PreTrainedConfig):
         """Build a config from a dict as transformers does; `AutoConfig` calls this instead of `from_pretrained`."""
         with _name_the_file(kwargs.get("name_or_path")):
             return super().from_dict(config_dict, **kwargs)
+
+    @PreTrainedConfig.num_labels.setter  # type: ignore[attr-defined]
+    def num_labels(self, num_labels: int) -> None:
+        """Set `id2label` to this number of unnamed labels."""
+        fits = isinstance(num_labels, int) and num_labels <= MAX_LABELS
+        _require(fits, "num_labels", num_labels, f"an integer of at most {MAX_LABELS:,}")
+        PreTrainedConfig.num_labels.fset(self, num_labels)  # type: ignore[attr-defined]
 
     def layer_operation(self, layer_idx: int) -> str:
         """Return the wave operation of the layer with this index."""
@@ -170,13 +189,17 @@ class WaveConfig(PreTrainedConfig):
         return None
 
     def validate_sizes(self) -> None:
-        """Raise ValueError unless every size is at least 1 (the token type table may be absent: 0)."""
-        for name in ("vocab_size", "hidden_size", "num_hidden_layers"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        """Raise ValueError unless every size is at least 1 (the token type table may be absent: 0) and possible."""
+        for name, limit in {"vocab_size": MAX_SIZE, "hidden_size": MAX_SIZE, "num_hidden_layers": MAX_LAYERS}.items():
+            value = getattr(self, name)
+            _require(1 <= value <= limit, name, value, f"at least 1 and at most {limit:,}")
         for name in ("embedding_size", "intermediate_size", "max_position_embeddings"):
             value = getattr(self, name)
-            _require(value is None or value >= 1, name, value, "None or at least 1")
-        _require(self.type_vocab_size >= 0, "type_vocab_size", self.type_vocab_size, "0 (no table) or more")
+            _require(
+                value is None or 1 <= value <= MAX_SIZE, name, value, f"None or at least 1 and at most {MAX_SIZE:,}"
+            )
+        types = self.type_vocab_size
+        _require(0 <= types <= MAX_SIZE, "type_vocab_size", types, f"0 (no table) or more and at most {MAX_SIZE:,}")
 
     def validate_wave_operation(self) -> None:
         """Raise ValueError if a list of wave operations has not one for each layer."""
@@ -188,7 +211,8 @@ class WaveConfig(PreTrainedConfig):
         """Raise ValueError if a kernel has no centre."""
         for name in ("local_kernel_size", "variant_kernel_size"):
             size = getattr(self, name)
-            _require(size is None or (size >= 1 and size % 2 == 1), name, size, "None or an odd number")
+            fits = size is None or (1 <= size <= MAX_SIZE and size % 2 == 1)
+            _require(fits, name, size, f"None or an odd number of at most {MAX_SIZE:,}")
 
     def validate_local_kernel_groups(self) -> None:
         """Raise ValueError if the dimensions cannot be divided into that number of groups."""
@@ -211,13 +235,20 @@ class WaveConfig(PreTrainedConfig):
     def validate_scales(self) -> None:
         """Raise ValueError unless the epsilon and the initial standard deviation are positive."""
         for name in ("layer_norm_eps", "initializer_range"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+            _require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "above 0 and finite")
 
     def validate_pad_token_id(self) -> None:
         """Raise ValueError if the padding token has no row in the token table."""
         pad = self.pad_token_id
         wanted = f"None or a row of the token table (vocab_size={self.vocab_size})"
         _require(pad is None or 0 <= pad < self.vocab_size, "pad_token_id", pad, wanted)
+
+
+def check_length(config: PreTrainedConfig, length: int) -> None:
+    """Raise ValueError if the position table of a network, if it has one, is too short for this number of tokens."""
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is not None and length > limit:
+        raise ValueError(f"The texts have {length} tokens, but max_position_embeddings allows at most {limit}.")
 
 
 @contextmanager

@@ -24,13 +24,15 @@ import safetensors.numpy
 import torch
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from . import folded_wave
 from .configuration_wave import WaveConfig
 from .files import load_classifier, new_folder, write_checksums
 from .folded_wave import FORMAT_VERSION, MODEL_TYPE, Text, TextTokenizer, Tokens
 from .modeling_wave import WaveForSequenceClassification, WaveModel
+from .remote_code import is_instance
+from .tokenization import check_tokenizer_fits, load_saved_tokenizer, standalone_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +83,8 @@ def fold(
 
     Args:
         folder_or_model: The model, which is left as it is; or its folder or Hub id.
-        tokenizer: The tokenizer of the model, whose truncation applies to all texts if it has one. `None` means the
-            one in the folder.
+        tokenizer: The tokenizer of the model. If it limits the length of texts, as those of trained models do, texts
+            are truncated (`wave_hf.tokenization.longest_text`). `None` means the one in the folder.
         dtype: How the table is stored: `"float32"`, `"float16"`, or `"int8"` with a scale for each row. All arithmetic
             is in float32.
 
@@ -101,7 +103,7 @@ def fold(
         tokenizer = tokenizer or own_tokenizer
     else:
         model = folder_or_model
-    if not isinstance(model, WaveForSequenceClassification | WaveModel):
+    if not is_instance(model, WaveForSequenceClassification, WaveModel):
         raise TypeError(
             f"folder_or_model is a {type(model).__name__}, but should be a WaveForSequenceClassification or WaveModel."
         )
@@ -111,7 +113,7 @@ def fold(
         raise ValueError(f"{obstacle} Train a model with that setting.")
     weights = fold_weights(model)
     config = folded_config(model, dtype)
-    standalone = standalone_tokenizer(tokenizer)
+    standalone = standalone_tokenizer(tokenizer, model.config)
     check_tokenizer(standalone, model.config)
     tokenizer_json = standalone.to_str()
     return FoldedWave(
@@ -125,7 +127,7 @@ def load_model(model_dir: str) -> tuple[WaveForSequenceClassification | WaveMode
     if config.get("architectures") != [WaveModel.__name__]:
         return load_classifier(model_dir)
     model = WaveModel.from_pretrained(model_dir, dtype=torch.float32)
-    return model.eval(), AutoTokenizer.from_pretrained(model_dir, trust_remote_code=False)
+    return model.eval(), load_saved_tokenizer(model_dir)
 
 
 # The weights
@@ -168,7 +170,7 @@ def fold_weights(model: WaveForSequenceClassification | WaveModel) -> dict[str, 
     # The norm subtracts the mean over the dimensions, which is linear as well.
     weights |= {"readout.weight": readout - readout.mean(dim=0), "readout.bias": bias - bias.mean()}
     weights |= {f"norm.{name}": weight for name, weight in wave.norm.named_parameters()}
-    if isinstance(head, WaveForSequenceClassification):
+    if is_instance(head, WaveForSequenceClassification):
         weights |= {f"classifier.{name}": weight for name, weight in head.classifier.named_parameters()}
     return {name: weight.float().numpy() for name, weight in weights.items()}
 
@@ -212,7 +214,7 @@ def folded_config(model: WaveForSequenceClassification | WaveModel, dtype: Table
     config: WaveConfig = model.config
     id2label: dict[Any, str] = {}
     problem = None
-    if isinstance(model, WaveForSequenceClassification):
+    if is_instance(model, WaveForSequenceClassification):
         id2label = config.id2label or {}
         problem = config.problem_type or ("single_label_classification" if len(id2label) > 1 else "regression")
     return {
@@ -233,27 +235,9 @@ def folded_config(model: WaveForSequenceClassification | WaveModel, dtype: Table
 # The tokenizer
 
 
-def standalone_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """Return the tokenizer that tokenizer.json describes, without padding.
-
-    Raises:
-        ValueError: It is written in Python, and has no tokenizer.json.
-    """
-    if not tokenizer.is_fast:
-        raise ValueError(f"tokenizer is a {type(tokenizer).__name__}, but should be one that has a tokenizer.json.")
-    standalone = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    standalone.no_padding()
-    return standalone
-
-
 def check_tokenizer(tokenizer: Tokenizer, config: WaveConfig) -> None:
     """Raise ValueError unless the network has a row for each token and each token type of the tokenizer."""
-    largest_id = max(tokenizer.get_vocab().values(), default=0)
-    if largest_id >= config.vocab_size:
-        raise ValueError(
-            f"The tokenizer has ids up to {largest_id}, but the token table only {config.vocab_size} rows: it belongs "
-            "to another model."
-        )
+    check_tokenizer_fits(tokenizer, config, "The model")
     pair = tokenizer.encode("a", "a").type_ids
     if config.type_vocab_size and max(pair) >= config.type_vocab_size:
         raise ValueError(
@@ -343,7 +327,7 @@ def measure_agreement(
         the share of rows or labels on which both agree, `label_agreement` (not for regression), and the `accuracy` if
         labels are known.
     """
-    tokens = TextTokenizer(standalone_tokenizer(tokenizer).to_str()).encode(texts)
+    tokens = TextTokenizer(standalone_tokenizer(tokenizer, model.config).to_str()).encode(texts)
     expected = compute_outputs(model, tokens)
     found = folded.logits(texts) if folded.config["id2label"] else folded.encode(texts)
     tensors: dict[str, Any] = {"checkpoint": model.state_dict(), "folded": folded.weights}
@@ -370,5 +354,5 @@ def compute_outputs(model: WaveForSequenceClassification | WaveModel, tokens: To
         own = slice(start, start + length)
         inputs = {"input_ids": tokens.ids[own], "token_type_ids": tokens.types[own]}
         output: Any = model(**{name: torch.from_numpy(row.astype(np.int64))[None] for name, row in inputs.items()})
-        outputs.append(output.logits if isinstance(model, WaveForSequenceClassification) else output.pooler_output)
+        outputs.append(output.logits if is_instance(model, WaveForSequenceClassification) else output.pooler_output)
     return torch.cat(outputs).numpy()

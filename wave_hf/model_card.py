@@ -31,6 +31,7 @@ from .configuration_wave import WaveConfig
 from .files import writing
 from .markdown import code_block, escape, link, markdown_table
 from .modeling_wave import WaveForSequenceClassification
+from .remote_code import is_instance
 from .tokenization import longest_text
 from .training.errors import exit_on_error
 
@@ -191,14 +192,16 @@ class ModelCardTrainer(Trainer):
             command: The command line of the run, without secrets.
             **kwargs: Arguments of `Trainer.create_model_card`.
         """
-        if not isinstance(self.model, WaveForSequenceClassification):
+        if not is_instance(self.model, WaveForSequenceClassification):
             super().create_model_card(**kwargs)
         elif self.is_world_process_zero():
             summary = TrainingSummary.from_trainer(self, **kwargs)
-            tokenizer, config = self.processing_class, self.model.config
-            max_tokens = longest_text(tokenizer, config) if isinstance(tokenizer, PreTrainedTokenizerBase) else None
+            model: Any = self.model
+            tokenizer: Any = self.processing_class
+            is_tokenizer = isinstance(tokenizer, PreTrainedTokenizerBase)
+            max_tokens = longest_text(tokenizer, model.config) if is_tokenizer else None
             card = create_model_card(
-                self.model,
+                model,
                 self.hub_model_id or summary.model_name,
                 self.last_evaluation(summary),
                 self.training_settings(summary),

@@ -2,15 +2,13 @@
 """The Wave Network, top to bottom: the layer, the model, its losses and its heads.
 
 Zhang & Sheng, "Wave Network: An Ultra-Small Language Model", arXiv:2411.02674, and "Token2Wave", arXiv:2411.06989. The
-equations are in waves.py; this file builds the network on them. There is no attention: time and memory are linear in
-the number of tokens.
+equations are in waves.py; this file builds the network on them. Time and memory are linear in the number of tokens.
 
-`save_pretrained` copies this file and its neighbours configuration_wave.py, waves.py and streaming.py, which are all
-that a saved model needs to load.
+`save_pretrained` copies this file, configuration_wave.py, waves.py and streaming.py: all that a saved model needs.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -32,7 +30,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple, logging
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .configuration_wave import WaveConfig
+from .configuration_wave import WaveConfig, check_length
 from .streaming import Document, WindowedForward, tokenize_document
 from .waves import (
     WAVE_OPERATIONS,
@@ -42,6 +40,7 @@ from .waves import (
     mask_tokens,
     readout,
     scale_by_rms,
+    side_masks,
     token2wave,
     wave_interference,
     wave_modulation,
@@ -226,28 +225,6 @@ def drop_tokens(mask: torch.Tensor, probability: float) -> torch.Tensor:
     return mask * (kept | is_first_token(mask))
 
 
-def side_masks(
-    tokens: torch.Tensor, mask: torch.Tensor | None, token_type_ids: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return one attention mask for each side of pairs of texts.
-
-    Args:
-        tokens: `(B, T)` or `(B, T, H)`, any dtype.
-        mask: `(B, T)`, non-zero for real tokens; `None` means that all are.
-        token_type_ids: `(B, T)`, 1 for the tokens of the second side; `None` means that there are none.
-
-    Returns:
-        The masks of the first and of the second sides, each `(B, T)`.
-
-    Raises:
-        ValueError: `mask` has another shape, or values below 0.
-    """
-    check_mask(mask, tokens.shape[:2])
-    mask = tokens.new_ones(tokens.shape[:2]) if mask is None else mask
-    types = torch.zeros_like(mask) if token_type_ids is None else token_type_ids
-    return mask * (types != 1), mask * (types == 1)
-
-
 def pair_features(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Return how alike two vectors `(B, H)` are in each dimension: a * b and |a - b|, `(B, 2H)`."""
     return torch.cat((first * second, (first - second).abs()), dim=-1)
@@ -257,8 +234,9 @@ def pair_features(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def mean_pool(vectors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Return the mean over the tokens."""
-    return (vectors * counts.unsqueeze(-1)).sum(dim=1) / counts.sum(dim=1, keepdim=True).clamp(min=1)
+    """Return the mean over the tokens; neither their sum nor their number needs to fit in half precision."""
+    total = (vectors * counts.unsqueeze(-1)).sum(dim=1, dtype=torch.promote_types(vectors.dtype, torch.float32))
+    return (total / counts.sum(dim=1, keepdim=True).clamp(min=1)).to(vectors.dtype)
 
 
 def max_pool(vectors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
@@ -323,16 +301,26 @@ class WavePreTrainedModel(PreTrainedModel):
 
         Raises:
             OSError: There are no weights in safetensors, or they are truncated or damaged.
+            ValueError: Weights of the network have no place in the config. `ignore_mismatched_sizes` drops them.
         """
+        wants_info = kwargs.pop("output_loading_info", False)
+        kwargs |= {"use_safetensors": use_safetensors, "output_loading_info": True}
         try:
-            return super().from_pretrained(
-                pretrained_model_name_or_path, *args, use_safetensors=use_safetensors, **kwargs
-            )
+            model, info = cast(Any, super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs))
         except SafetensorError as error:
             raise OSError(
                 f"The weights of {pretrained_model_name_or_path} are truncated or damaged ({error}): save the model "
                 "again, or load it with force_download=True."
             ) from error
+        # The weights of another head may be dropped, but not those of a layer.
+        names = (name.removeprefix("wave.") for name in info["unexpected_keys"])
+        unused = sorted(name for name in names if hasattr(model.base_model, name.split(".")[0]))
+        if unused and not kwargs.get("ignore_mismatched_sizes"):
+            raise ValueError(
+                f"The config of {pretrained_model_name_or_path} has no place for these weights of the network: "
+                f"{', '.join(unused)}. Correct the config, or pass ignore_mismatched_sizes=True to drop them."
+            )
+        return (model, info) if wants_info else model
 
 
 class WaveModel(WavePreTrainedModel):
@@ -411,16 +399,16 @@ class WaveModel(WavePreTrainedModel):
         """Return the `pooler_output` of one text of any length in constant memory; it is that of one forward pass.
 
         The token ids are written to a temporary file, 4 bytes each, and read once for each layer and once for pooling.
-        The network is in eval mode meanwhile. Unless gradients are disabled, the result can be differentiated: the
-        backward pass computes each window again instead of keeping it.
+        There is no dropout, whatever the mode of the network, which stays as it is. Unless gradients are disabled, the
+        result can be differentiated: the backward pass computes each window again instead of keeping it.
 
         Args:
             document: The path of a text file in UTF-8; or the chunks of the text in order, as any iterable or a
                 function that returns one. Chunks are strings, which are joined and may be cut anywhere, or token ids,
                 which are used as they are. Pass a single string as `[text]`.
-            tokenizer: The model's tokenizer, required for text. It receives the text in pieces cut before white space,
-                and its special tokens are added to the whole text: exact if it splits at white space first, as BERT's
-                does.
+            tokenizer: The model's tokenizer, required for text. It receives the text in pieces cut before white space
+                or, in long stretches without any, between its words; its special tokens are added to the whole text.
+                This is exact if it splits at white space first, as BERT's does.
             window_size: The number of tokens that are computed at a time, besides those around them that local
                 kernels read.
 
@@ -428,9 +416,10 @@ class WaveModel(WavePreTrainedModel):
             `(1, H)`.
 
         Raises:
-            ValueError: The document is empty, text comes without a tokenizer, `window_size` is below 1, or there are
-                more tokens than the position table has rows.
-            TypeError: A chunk is neither text nor integers.
+            ValueError: The document is empty or not UTF-8, text comes without a tokenizer or has a word of a million
+                characters, `window_size` is below 1, or there are more tokens than the position table has rows.
+            FileNotFoundError: The document is a string, but not the path of a file.
+            TypeError: The chunks are neither text alone nor integers alone, but bytes, say.
             IndexError: The token table has no row for one of the ids.
         """
         if window_size < 1:
@@ -467,17 +456,10 @@ class WaveModel(WavePreTrainedModel):
 
     def position_ids(self, tokens: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Count the real tokens of each text from 0, so that padding shifts no position: `(B, T)` or `(1, T)`."""
-        length = tokens.shape[1]
-        self.check_length(length)
+        check_length(self.config, tokens.shape[1])
         if attention_mask is None:
-            return torch.arange(length, device=tokens.device).unsqueeze(0)
+            return torch.arange(tokens.shape[1], device=tokens.device).unsqueeze(0)
         return ((attention_mask != 0).cumsum(dim=1) - 1).clamp(min=0)
-
-    def check_length(self, length: int) -> None:
-        """Raise ValueError if the position table is too short for texts of this number of tokens."""
-        limit = self.config.max_position_embeddings
-        if limit is not None and length > limit:
-            raise ValueError(f"The texts have {length} tokens, but max_position_embeddings allows at most {limit}.")
 
     def norm_before_pooling(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Apply the final norm to each token, `(B, T, H)`, if `config.final_norm` is `"tokens"`."""
@@ -551,14 +533,13 @@ def classification_loss(labels: torch.Tensor, pooled_logits: torch.Tensor, confi
     Raises:
         ValueError: `labels` has another shape or kind than the problem needs; `config.problem_type` is then unchanged.
     """
-    problem = config.problem_type
-    is_class_id = not labels.is_floating_point() and labels.dtype != torch.bool
-    if problem is None and config.num_labels != 1 and is_class_id:
+    problem, is_boolean = config.problem_type, labels.dtype == torch.bool
+    if problem is None and config.num_labels != 1 and not (labels.is_floating_point() or is_boolean):
         problem = "single_label_classification"
     if problem == "single_label_classification":
         return cross_entropy(pooled_logits, labels.flatten())
     # What does not fit must not reach transformers, which stores the problem that it infers in the config.
-    is_ambiguous = problem is None and config.num_labels != 1 and labels.dtype == torch.bool
+    is_ambiguous = problem is None and config.num_labels != 1 and is_boolean
     if is_ambiguous or labels.numel() != pooled_logits.numel():
         wanted = f"floats of the shape {tuple(pooled_logits.shape)}" + (" or class ids" if problem is None else "")
         raise ValueError(f"labels is {labels.dtype} of the shape {tuple(labels.shape)}, but should be {wanted}.")
@@ -619,8 +600,8 @@ class WaveForSequenceClassification(WaveTextHead):
     """A Wave Network that labels whole texts: one label, several labels or a number, as `config.problem_type` says."""
 
     def __init__(self, config: WaveConfig):
-        super().__init__(config, config.num_labels)  # type: ignore[arg-type]
-        self.num_labels: int = config.num_labels  # type: ignore[assignment]
+        super().__init__(config, config.num_labels)
+        self.num_labels: int = config.num_labels
         self.loss_function = classification_loss
 
     @can_return_tuple
@@ -772,7 +753,7 @@ class WaveForTokenClassification(WaveTokenHead):
 
     def __init__(self, config: WaveConfig):
         super().__init__(config)
-        self.num_labels: int = config.num_labels  # type: ignore[assignment]
+        self.num_labels: int = config.num_labels
         self.dropout = head_dropout(config)
         self.classifier = nn.Linear(config.hidden_size, self.num_labels)
         self.post_init()

@@ -14,6 +14,7 @@ import torch
 from torch import distributed, nn
 
 from .modeling_wave import WaveForQuestionAnswering, WavePreTrainedModel, WaveTokenHead
+from .remote_code import is_instance
 from .streaming import part_of_text
 from .waves import check_mask, energy
 
@@ -41,7 +42,7 @@ def sequence_parallel(model: WavePreTrainedModel, group: distributed.ProcessGrou
     Raises:
         ValueError: The head labels tokens; or, in `forward`, the processes were given different texts.
     """
-    if isinstance(model, WaveTokenHead | WaveForQuestionAnswering):
+    if is_instance(model, WaveTokenHead, WaveForQuestionAnswering):
         name = type(model).__name__
         raise ValueError(f"model is a {name}, but should read whole texts: no process has all tokens to label.")
     shares = _Shares(group)

@@ -6,12 +6,12 @@ of one forward pass, since the tokens of a text meet only in sums over all token
 read.
 """
 
+import copy
 import os
 import re
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -21,7 +21,11 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedTokenizerBase
 
+from .configuration_wave import check_length
 from .waves import energy
+
+BLOCK_SIZE = 2**16  # characters
+MAX_WORD_LENGTH = 2**20
 
 Document = str | os.PathLike | Iterable | Callable[[], Iterable]
 
@@ -40,6 +44,9 @@ class TokenIdFile:
         self.file = tempfile.TemporaryFile()  # noqa: SIM115 (the backward pass reads it again)
         weakref.finalize(self, self.file.close)
         for chunk in chunks:
+            if isinstance(chunk, str | bytes | bytearray):
+                kind = type(chunk).__name__
+                raise TypeError(f"document has chunks of {kind}, but should have text alone or integers alone.")
             ids = torch.as_tensor(chunk).flatten()
             if ids.is_floating_point() and ids.numel():
                 raise TypeError(f"document has chunks of {ids.dtype}, but should have text or integers.")
@@ -65,7 +72,7 @@ def tokenize_document(document: Document, tokenizer: PreTrainedTokenizerBase | N
         if tokenizer is None:
             raise ValueError("tokenizer is None, but should be the model's own, to read a document of text.")
         before, after = special_tokens(tokenizer)
-        texts = cut_at_white_space(chunks)
+        texts = cut_between_words(chunks, tokenizer)
         chunks = (tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in texts)
     tokens = TokenIdFile(chain([before], chunks, [after]))
     if tokens.length == len(before) + len(after):
@@ -75,22 +82,82 @@ def tokenize_document(document: Document, tokenizer: PreTrainedTokenizerBase | N
 
 def read_chunks(document: Document) -> Iterator[Any]:
     """Yield the chunks of a document in order."""
+    if isinstance(document, bytes | bytearray):
+        raise TypeError("document is bytes, but should be a path, or chunks of text or integers.")
     if isinstance(document, str | os.PathLike):
-        with open(document, encoding="utf-8") as file:
-            yield from iter(partial(file.read, 2**16), "")
+        # A text is often no valid path at all, which `open` would complain about in words of its own.
+        if isinstance(document, str) and not os.path.lexists(document):
+            raise FileNotFoundError(
+                f"document is {document[:40]!r}, but there is no such file: pass [text] for a text."
+            )
+        try:
+            with open(document, encoding="utf-8") as file:
+                yield from iter(partial(file.read, 2**16), "")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"The file {document} is not UTF-8 ({error}).") from error
     else:
         yield from document() if callable(document) else document
 
 
-def cut_at_white_space(chunks: Iterable[str]) -> Iterator[str]:
-    """Re-chunk a text at white space, which stays before the word that follows it."""
-    rest = ""
+def join_into_blocks(chunks: Iterable[Any]) -> Iterator[str]:
+    """Re-chunk a text into blocks of at least BLOCK_SIZE and less than twice as many characters, but for the last."""
+    block: list[str] = []
+    size = 0
     for chunk in chunks:
-        rest += chunk
-        if words := re.fullmatch(r"(.+)([ \t\n\r]\S.*)", rest, re.DOTALL):
-            text, rest = words.groups()
-            yield text
+        if not isinstance(chunk, str):
+            kind = type(chunk).__name__
+            raise TypeError(
+                f"document has chunks of text and of {kind}, but should have text alone or integers alone."
+            )
+        for start in range(0, len(chunk), BLOCK_SIZE):
+            block.append(chunk[start : start + BLOCK_SIZE])
+            size += len(block[-1])
+            if size >= BLOCK_SIZE:
+                yield "".join(block)
+                block, size = [], 0
+    yield "".join(block)
+
+
+def cut_between_words(chunks: Iterable[Any], tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    """Re-chunk a text before white space or, where a long stretch has none, between words of the tokenizer."""
+    rest = ""
+    for block in join_into_blocks(chunks):
+        text = rest + block
+        end = last_white_space(text)
+        if end == 0 and len(text) >= 2 * BLOCK_SIZE:
+            end = last_word(text, tokenizer)
+            if end == 0 and len(text) >= MAX_WORD_LENGTH:
+                raise ValueError(
+                    f"document has a word of more than {MAX_WORD_LENGTH:,} characters, which cannot be tokenized in "
+                    f"pieces: {text[:40]!r}."
+                )
+        yield text[:end]
+        rest = text[end:]
     yield rest
+
+
+def last_white_space(text: str) -> int:
+    """Return where the white space before the last word starts that has any, or 0 if none has."""
+    before = re.match(r".+(?=[ \t\n\r]\S)", text, re.DOTALL)
+    return before.end() if before else 0
+
+
+def last_word(text: str, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return where the last word of a text starts as the tokenizer splits it; 0 if there is one word alone."""
+    if text[-1].isspace():
+        return len(text) - 1
+    if not tokenizer.is_fast:
+        return 0
+    encoding = tokenizer(text, add_special_tokens=False, verbose=False)
+    words = encoding.word_ids()
+    # The end of the text may be the beginning of an added token such as [SEP], which must not be cut.
+    last = len(text) - max(map(len, tokenizer.get_added_vocab()), default=0)
+    starts = [
+        start
+        for word, previous, (start, _) in zip(words, [None, *words], encoding.encodings[0].offsets, strict=False)
+        if word is not None and word != previous and start <= last
+    ]
+    return max(starts, default=0)
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
@@ -131,8 +198,10 @@ class WindowedForward:
     """
 
     def __init__(self, model: Any, tokens: TokenIdFile, window_size: int):
-        model.check_length(tokens.length)
-        self.model = model
+        check_length(model.config, tokens.length)
+        self.model = evaluation_copy(model)
+        # The weights of a model that is offloaded are on no device; it takes its inputs on the CPU.
+        self.device = torch.device("cpu") if model.device.type == "meta" else model.device
         self.tokens = tokens
         self.window_size = window_size
 
@@ -145,7 +214,7 @@ class WindowedForward:
         for part, size in self.run(self.pool_window, energies):
             pooled = self.model.pooler.pool_parts(torch.stack((pooled, part), dim=1), torch.tensor([[count, size]]))
             count += size
-        return self.model.norm_after_pooling(pooled.to(self.model.device, self.model.dtype))
+        return self.model.norm_after_pooling(pooled.to(self.device, self.model.dtype))
 
     def run(self, function: Callable, energies: tuple[torch.Tensor, ...]) -> Iterator[tuple[torch.Tensor, int]]:
         """Apply a function to each window; yield the result, float64 on the CPU, and the window's number of tokens."""
@@ -160,22 +229,19 @@ class WindowedForward:
 
     def next_energy(self, read: slice, own: slice, _: torch.Tensor, *energies: torch.Tensor) -> torch.Tensor:
         """Return a window's part of the G^2 of the first layer whose G^2 is not known, `(1, 1, 2H)`."""
-        with eval_mode(self.model):
-            layer = self.model.layers[len(energies)]
-            variants = layer.mixer.make_variants(layer.read_neighbours(self.hidden_states(read, energies)))
-            return energy(variants[:, own]).sum(dim=1, keepdim=True)
+        layer = self.model.layers[len(energies)]
+        variants = layer.mixer.make_variants(layer.read_neighbours(self.hidden_states(read, energies)))
+        return energy(variants[:, own]).sum(dim=1, keepdim=True)
 
     def pool_window(self, read: slice, own: slice, _: torch.Tensor, *energies: torch.Tensor) -> torch.Tensor:
         """Pool the tokens of a window, `(1, H)`, once the G^2 of all layers are known."""
-        with eval_mode(self.model):
-            hidden_states = self.hidden_states(read, energies)[:, own]
-            return self.model.pooler(self.model.norm_before_pooling(hidden_states))
+        hidden_states = self.hidden_states(read, energies)[:, own]
+        return self.model.pooler(self.model.norm_before_pooling(hidden_states))
 
     def hidden_states(self, read: slice, energies: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """Run the layers whose G^2 is known over the tokens to `read`."""
-        device = self.model.device
-        position_ids = torch.arange(read.start, read.stop, device=device).unsqueeze(0)
-        hidden_states = self.model.look_up(self.tokens[read].to(device))
+        position_ids = torch.arange(read.start, read.stop, device=self.device).unsqueeze(0)
+        hidden_states = self.model.look_up(self.tokens[read].to(self.device))
         hidden_states = self.model.embed(hidden_states, position_ids=position_ids)
         for layer, known in zip(self.model.layers, energies, strict=False):
             hidden_states = layer(hidden_states, None, partial(match_dtype, known), self.tokens.length)
@@ -187,13 +253,9 @@ def match_dtype(global_energy: torch.Tensor, variants: torch.Tensor) -> torch.Te
     return global_energy.to(variants.device, torch.promote_types(variants.dtype, torch.float32))
 
 
-@contextmanager
-def eval_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module in eval mode, and each of its parts back in its own mode afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
+def evaluation_copy(model: nn.Module) -> Any:
+    """Return a copy in eval mode that shares all tensors and hooks, so that other threads may train the model."""
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    for module in model.modules():
+        shared |= {id(value): value for name, value in vars(module).items() if name.endswith(("_hook", "_hooks"))}
+    return copy.deepcopy(model, shared).eval()

@@ -15,25 +15,59 @@ import torch
 Wave = tuple[torch.Tensor, torch.Tensor]
 
 
-def check_mask(mask: torch.Tensor | None, shape: torch.Size) -> None:
-    """Raise ValueError unless an attention mask is `None` or has this shape, `(B, T)`, and no value below 0.
+def check_mask(
+    mask: torch.Tensor | None,
+    shape: torch.Size,
+    name: str = "attention_mask",
+    meaning: str = "1 for real tokens and 0 for padding",
+) -> None:
+    """Raise an error unless a mask is `None` or has this shape, `(B, T)`, and no value below 0.
 
     An additive mask, 0 for real tokens and -inf for padding, would otherwise be read inverted. Its values are not
     checked while a graph is traced or compiled, nor integers on a GPU, which the check would make wait.
+
+    Raises:
+        TypeError: The mask is no tensor.
+        ValueError: It has another shape, or values below 0.
     """
     if mask is None:
         return
+    if not isinstance(mask, torch.Tensor):
+        raise TypeError(f"{name} is a {type(mask).__name__}, but should be a tensor.")
     if mask.shape != shape:
-        raise ValueError(f"attention_mask has the shape {tuple(mask.shape)}, but should have {tuple(shape)}.")
+        raise ValueError(f"{name} has the shape {tuple(mask.shape)}, but should have {tuple(shape)}.")
     if type(mask) is not torch.Tensor or torch.compiler.is_compiling() or torch.jit.is_tracing() or mask.is_meta:
         return
     if (mask.is_floating_point() or mask.device.type == "cpu") and not (mask >= 0).all():
-        raise ValueError("attention_mask has values below 0, but should be 1 for real tokens and 0 for padding.")
+        raise ValueError(f"{name} has values below 0, but should be {meaning}.")
 
 
 def mask_tokens(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Set the tokens of `x` `(B, T, H)` to zero where `mask` `(B, T)` is zero; `None` means every token is real."""
     return x if mask is None else x * (mask != 0).unsqueeze(-1)
+
+
+def side_masks(
+    tokens: torch.Tensor, mask: torch.Tensor | None, token_type_ids: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return one attention mask for each side of pairs of texts.
+
+    Args:
+        tokens: `(B, T)` or `(B, T, H)`, any dtype.
+        mask: `(B, T)`, non-zero for real tokens; `None` means that all are.
+        token_type_ids: `(B, T)`, 1 for the tokens of the second side; `None` means that there are none.
+
+    Returns:
+        The masks of the first and of the second sides, each `(B, T)`.
+
+    Raises:
+        ValueError: `mask` or `token_type_ids` has another shape, or values below 0.
+    """
+    check_mask(mask, tokens.shape[:2])
+    check_mask(token_type_ids, tokens.shape[:2], "token_type_ids", "0 for the first and 1 for the second side")
+    mask = tokens.new_ones(tokens.shape[:2]) if mask is None else mask
+    types = torch.zeros_like(mask) if token_type_ids is None else token_type_ids
+    return mask * (types != 1), mask * (types == 1)
 
 
 def energy(x: torch.Tensor) -> torch.Tensor:
@@ -53,7 +87,8 @@ class SquareRoot(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_output: torch.Tensor) -> torch.Tensor:
         (root,) = ctx.saved_tensors
-        return torch.where(root > 0, grad_output / (2 * root), 0.0)
+        # A masked quotient has a gradient of NaN where the root is 0; division by infinity gives 0 there.
+        return grad_output / (2 * root.masked_fill(root == 0, torch.inf))
 
 
 # Tokens to waves
@@ -93,6 +128,9 @@ class ImaginaryPart(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_output: torch.Tensor) -> torch.Tensor:
         x, imag = ctx.saved_tensors
+        if torch.is_grad_enabled():  # for second derivatives, `imag` must be a function of `x` in the graph
+            imag = SquareRoot.apply(energy(x).sum(dim=1, keepdim=True) - energy(x))
+            imag = imag.masked_fill(imag == 0, torch.inf)
         ratio = (grad_output / imag).masked_fill_(imag == 0, 0.0)
         total = ratio.sum(dim=1, keepdim=True)
         return ratio.neg_().add_(total).mul_(x).to(x.dtype)
@@ -197,6 +235,9 @@ def multiply(wave: Wave, other: Wave) -> Wave:
 
 def wave_modulation(wave: Wave, other: Wave) -> Wave:
     """Z Z' = G G' exp(i (alpha + alpha')): magnitudes multiply, phases add (arXiv:2411.02674, wave modulation).
+
+    G G' grows with the length of a text, and in float16 it becomes infinite above 65,504: use bfloat16 or float32 for
+    texts of tens of thousands of tokens, unless the weights are small.
 
     Args:
         wave: `(real, imag)`, each `(B, T, H)`.

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 from transformers import BertConfig, BertForSequenceClassification, FNetConfig, FNetForSequenceClassification
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from wave_hf import WaveModel
 from wave_hf.analysis import integrated_gradients, token_shares
@@ -67,6 +68,15 @@ def test_a_model_that_was_just_trained_drops_nothing():
 def test_a_model_without_shares_is_refused(model, message):
     with pytest.raises(ValueError, match=message):
         token_shares(model, TOKENIZER, "the surf was not bad")
+
+
+def test_a_model_of_a_class_that_came_with_its_weights_has_shares(tmp_path):
+    model = tiny_model()
+    model.save_pretrained(tmp_path)
+    copied_class = get_class_from_dynamic_module("modeling_wave.WaveForSequenceClassification", str(tmp_path))
+    assert not issubclass(copied_class, type(model))
+    copied = copied_class.from_pretrained(tmp_path)
+    assert_close(token_shares(copied, TOKENIZER, "the surf").shares, token_shares(model, TOKENIZER, "the surf").shares)
 
 
 def test_a_text_without_tokens_is_refused():

@@ -5,6 +5,7 @@ import json
 import random
 from pathlib import Path
 
+import pytest
 import torch
 from damage import STATE_FILE, content, empty, flip_a_bit, halve
 from safetensors.torch import save_file

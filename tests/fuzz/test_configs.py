@@ -3,6 +3,7 @@
 import random
 from dataclasses import fields
 
+import pytest
 import torch
 from builders import HEADS, head_inputs, output_scores, random_ids, tiny_config
 

@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 import torch
 from builders import (
     HEADS,

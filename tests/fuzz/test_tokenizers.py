@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from builders import TEXTS
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast

@@ -8,6 +8,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..modeling_wave import WaveForSequenceClassification
+from ..remote_code import is_instance
 from .inputs import encode
 
 MAX_GAP = 0.01
@@ -54,7 +55,7 @@ def token_shares(model: WaveForSequenceClassification, tokenizer: PreTrainedToke
         raise ValueError(reason)
     inputs = encode(model, tokenizer, text)
     model.eval()
-    outputs = model.wave(**inputs)
+    outputs = model.wave(**inputs, return_dict=True)
     tokens = inputs.tokens()
     states, bias = outputs.last_hidden_state[0], model.classifier.bias.clone()
     if model.config.final_norm == "pooled":
@@ -68,7 +69,7 @@ def token_shares(model: WaveForSequenceClassification, tokenizer: PreTrainedToke
 
 def why_not_additive(model: Any) -> str | None:
     """Return the reason why a model has no token shares, or `None` if it has them."""
-    if not isinstance(model, WaveForSequenceClassification):
+    if not is_instance(model, WaveForSequenceClassification):
         return f"model is a {type(model).__name__}, but should be a WaveForSequenceClassification."
     for name, wanted in {"pooling": "mean", "pair_encoding": "joint"}.items():
         value = getattr(model.config, name)

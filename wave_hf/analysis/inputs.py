@@ -2,6 +2,7 @@
 
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..configuration_wave import check_length
 from ..tokenization import check_tokenizer_fits
 
 
@@ -19,7 +20,5 @@ def encode(
     number = len(inputs.tokens())
     if number < min_tokens:
         raise ValueError(f"text is {text!r}: its number of tokens is {number}, but should be at least {min_tokens}.")
-    limit = getattr(model.config, "max_position_embeddings", None)
-    if limit is not None and number > limit:
-        raise ValueError(f"The texts have {number} tokens, but max_position_embeddings allows at most {limit}.")
+    check_length(model.config, number)
     return inputs.to(model.device)

@@ -6,6 +6,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from ..modeling_wave import WaveMixer, WavePreTrainedModel
+from ..remote_code import is_instance
 from ..waves import Wave
 from .inputs import encode
 
@@ -44,7 +45,7 @@ def waves(model: WavePreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: 
             tokens than the model has positions, or fewer than two: the magnitude of a single token is G = |w|, and its
             phase is only a sign.
     """
-    if not isinstance(model, WavePreTrainedModel):
+    if not is_instance(model, WavePreTrainedModel):
         raise ValueError(f"model is a {type(model).__name__}, but should be a Wave Network.")
     inputs = encode(model, tokenizer, text, min_tokens=2)
     layers: list[LayerWaves] = []

@@ -12,11 +12,12 @@ from typing import Any
 from datasets import ClassLabel, Dataset, LargeList, List
 from transformers import PreTrainedConfig
 
+from ..configuration_wave import ProblemType
 from .arguments import DataArguments
 from .errors import exit_on_error
 from .json_reader import as_text
 from .readers import read_cells
-from .tasks import ProblemType, Task
+from .tasks import Task
 
 # Labels of which at least this share are numbers are taken for numbers, with mistakes among them.
 NEARLY_ALL = 0.9

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +13,9 @@ from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, f1_score, mean_squared_error
 from transformers import EvalPrediction, PreTrainedConfig
 
+from ..configuration_wave import ProblemType
 from ..modeling_wave import IGNORE_INDEX
 
-ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 # Maps predictions and references, each `(N,)` or `(N, num_labels)`, to named values.
 Metric = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 
