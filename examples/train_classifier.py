@@ -5,8 +5,7 @@
     python train_classifier.py --train_file TRAIN.csv --validation_file VALIDATION.csv --output_dir DIR
 
 Both files are csv or json files with the columns `text` and `label`. Without files, the classifier learns which
-library a documentation sentence comes from. `run_classification.py` can do more: several labels per text, regression,
-pretrained models, prediction, resuming, several processes, the Hub.
+library a documentation sentence comes from. `run_classification.py` can do more, such as regression and resuming.
 """
 
 from dataclasses import dataclass, field

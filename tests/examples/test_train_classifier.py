@@ -39,6 +39,12 @@ def test_labels_may_be_numbers_and_na_in_json_or_csv(run, write, rows):
     assert json.loads((out / "config.json").read_text())["id2label"] == {"0": "NA", "1": "kitchen"}
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seed_that_numpy_does_not_take(run, seed):
+    with pytest.raises(SystemExit, match=f"^--seed is {seed}, but should be at least 0 and less than 2\\*\\*32$"):
+        run(seed=seed)
+
+
 def test_without_files_the_rows_are_documentation(run, monkeypatch, rows):
     features = Features({"text": Value("string"), "label": ClassLabel(names=["kitchen", "weather"])})
     corpus = Dataset.from_list(rows).cast(features)
