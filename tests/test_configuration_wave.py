@@ -163,6 +163,9 @@ def test_saving_keeps_every_field(tmp_path):
         ("hidden_size", -1, "hidden_size is -1, but should be at least 1"),
         ("readout", "imaginary", "'readout' expected one of .* got imaginary"),
         ("id2label", {"first": "sports"}, "'first'"),
+        ("id2label", ["sports"], r"id2label is \['sports'\], but should be None or a dict"),
+        ("label2id", "sports", "label2id is 'sports', but should be None or a dict"),
+        ("initializer_range", float("inf"), "initializer_range is inf, but should be above 0 and finite"),
     ],
 )
 def test_error_about_an_impossible_value_names_the_file(load, field, value, message, tmp_path):

@@ -144,6 +144,9 @@ class WaveConfig(PreTrainedConfig):
     problem_type: ProblemType | None = None  # transformers' own field, whose value it does not check
 
     def __post_init__(self, **kwargs):
+        for name in ("id2label", "label2id"):  # transformers reads them before any check
+            labels = getattr(self, name)
+            _require(labels is None or isinstance(labels, dict), name, labels, "None or a dict")
         super().__post_init__(**kwargs)
         self.auto_map = dict(AUTO_MAP)
 

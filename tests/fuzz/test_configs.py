@@ -39,7 +39,7 @@ def test_config(seed, tmp_path):
         return
     config.save_pretrained(tmp_path)
     loaded = WaveConfig.from_pretrained(tmp_path)
-    assert loaded.to_dict() == config.to_dict()
+    assert loaded.to_json_string() == config.to_json_string()  # as dicts, two NaN would differ
     if weights_of(config) > TOO_LARGE:
         return
     head = rng.choice(HEADS)
