@@ -21,6 +21,10 @@ def test_recipes_are_complete(recipe):
     assert recipe_defaults(model_args)
 
 
+def test_the_default_recipe_folds():
+    assert load_config(ModelArguments()).folding_obstacle is None
+
+
 def test_recipes_are_found_by_name():
     assert {"wave-small", "wave-pair", "paper-modulation"} <= set(recipe_names())
     assert (find_recipe("baselines/bert-small") / "training_args.json").is_file()

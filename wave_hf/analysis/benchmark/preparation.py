@@ -33,7 +33,7 @@ from ...training.trainer import make_trainer
 from .measure import PredictionConditions
 from .predictors import EncoderBfloat16, EncoderOnnx, Model2Vec, split_words
 
-NETWORK = ModelArguments(config_name="wave-small", config_overrides="final_norm=pooled")  # folds
+NETWORK = ModelArguments(config_name="wave-small")  # it folds
 
 FASTTEXT_SETTINGS = {"dim": 100, "epoch": 5, "lr": 0.25}
 ENCODED_ROWS = 10_000  # training rows of the logistic regression on an encoder, which reads a few hundred a second
