@@ -67,9 +67,14 @@ def prune_vocabulary(
     pruned_tokenizer = type(tokenizer)(**(options | {"vocab": vocab}))
     if truncation := tokenizer.backend_tokenizer.truncation:
         pruned_tokenizer.backend_tokenizer.enable_truncation(**truncation)
+    return _keep_rows(model, rows), pruned_tokenizer
+
+
+def _keep_rows(model: Model, rows: list[int]) -> Model:
+    """Return a copy of the model with these rows of its token table, and of its language modelling head."""
     pruned = copy.deepcopy(model)
-    pruned.config.vocab_size = len(kept)
     pad = model.config.pad_token_id
+    pruned.config.vocab_size = len(rows)
     pruned.config.pad_token_id = rows.index(pad) if pad in rows else None
     table: Any = model.get_input_embeddings()
     pruned.set_input_embeddings(_embedding(table.weight[rows], pruned.config.pad_token_id))
@@ -78,7 +83,7 @@ def prune_vocabulary(
         decoder.bias = nn.Parameter(decoder.bias.detach()[rows])
         decoder.out_features = len(rows)
         pruned.tie_weights()
-    return pruned, pruned_tokenizer
+    return pruned
 
 
 def factorize_embeddings(model: Model, embedding_size: int) -> Model:
