@@ -156,6 +156,7 @@ class TestTokie:
         typed.post_processor = TemplateProcessing(single="$A:1", pair="$A:0 $B:1", special_tokens=[])
         assert compare_tokenizers(typed.to_str()) == (None, None)
 
+    @pytest.mark.slow
     def test_agreement_is_saved_with_the_model(self, tmp_path):
         save_classifier(tmp_path / "checkpoint", final_norm="pooled")
         folded = fold(str(tmp_path / "checkpoint"))

@@ -268,6 +268,7 @@ class TestCost:
         with count:
             model(**inputs).loss.backward()
 
+    @pytest.mark.slow
     @given(head=st.sampled_from(HEADS), config=configs(max_position_embeddings=st.none()))
     @settings(max_examples=20)
     def test_operations_are_linear_in_the_length(self, head, config):

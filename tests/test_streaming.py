@@ -162,6 +162,7 @@ class TestOffloading:
 
 
 class TestEncoding:
+    @pytest.mark.slow
     @given(config=configs(**LONG), length=st.integers(1, 64), window_size=st.integers(1, 70))
     def test_is_the_pooler_output_of_one_forward_pass(self, config, length, window_size):
         model, ids = tiny_model(config, WaveModel).double(), random_ids(1, length, seed=length)

@@ -62,6 +62,7 @@ def test_learns_a_separable_task(tmp_path):
     assert trainer.evaluate()["eval_accuracy"] > 0.95
 
 
+@pytest.mark.slow
 def test_learns_to_fill_masks(tmp_path):
     specials, size = len(SPECIAL_TOKENS), len(TOKENIZER)
     # Ten texts that count on, each from another token: a neighbour gives the masked token away.
@@ -78,6 +79,7 @@ def test_learns_to_fill_masks(tmp_path):
     assert torch.equal(trainer.model.eval()(masked).logits[:, 4].argmax(dim=-1), texts[:, 4])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem_type", PROBLEMS)
 def test_accumulated_batches_equal_one_large_batch(problem_type, tmp_path):
     rows = [{"input_ids": ids, "labels": label} for ids, label in zip(IDS, PROBLEMS[problem_type], strict=True)]
@@ -94,11 +96,13 @@ def test_labels_weigh_alike_whatever_batch_they_are_in(head, sparse_prediction, 
     assert_accumulates(tmp_path, rows, head=head, sparse_prediction=sparse_prediction)
 
 
+@pytest.mark.slow
 def test_accumulated_choices_equal_one_large_batch(tmp_path):
     rows = [{"input_ids": ids.view(2, 3), "labels": label % 2} for label, ids in enumerate(IDS)]
     assert_accumulates(tmp_path, rows, head=WaveForMultipleChoice)
 
 
+@pytest.mark.slow
 def test_accumulated_answers_equal_one_large_batch(tmp_path):
     rows = [{"input_ids": ids, "start_positions": row % 4, "end_positions": 5} for row, ids in enumerate(IDS)]
     assert_accumulates(tmp_path, rows, head=WaveForQuestionAnswering)

@@ -86,6 +86,7 @@ def test_a_text_without_tokens_is_refused():
 
 
 class TestIntegratedGradients:
+    @pytest.mark.slow
     @settings(max_examples=25)
     @given(config=smooth, label=st.sampled_from([None, 0, 2]))
     def test_sum_is_the_difference_from_a_text_of_mean_embeddings(self, config, label):

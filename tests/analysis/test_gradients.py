@@ -62,6 +62,7 @@ def test_records_the_gradients_of_the_loss(kind, tmp_path):
         assert recorded[f"{name}_spread"] == pytest.approx((sizes.std(correction=0) / sizes.mean()).item(), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 def test_one_record_a_step_and_the_same_weights_as_without(kind, tmp_path):
     weights = []

@@ -36,6 +36,7 @@ def test_a_folder_of_rows_is_named_but_has_no_id(card, tmp_path):
     assert str(tmp_path.parent) not in card.content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["folder", "folder/"])
 def test_a_folder_that_training_started_from_is_no_base_model(start, run, write, labelled_rows, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -26,6 +26,7 @@ def files(train_file):
 
 
 class TestOptions:
+    @pytest.mark.slow
     def test_no_row_of_the_evaluation_is_dropped(self, run, files):
         arguments = (*files, "--do_train", "--do_eval", "--do_predict", "--max_steps", 20)
         dropping = ("--dataloader_drop_last", "--per_device_eval_batch_size", 64)
@@ -95,6 +96,7 @@ class TestOutputs:
         assert 0 <= results(out)["eval_accuracy"] <= 1
         assert len(predictions(out)) == 72
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     @pytest.mark.parametrize("task", ["--do_eval", "--do_predict"])
     def test_logits_that_are_not_finite_are_refused(self, run, refused, files, task, value):
@@ -119,6 +121,7 @@ class TestOutputs:
         assert "not finite" in message
 
 
+@pytest.mark.slow
 def test_resume_at_the_last_step_reports_the_loss_of_the_training(run, train_file):
     options = ("--train_file", train_file, "--do_train", "--num_train_epochs", 2, "--save_steps", 5)
     whole = run(*options, output="whole")

@@ -129,6 +129,7 @@ class TestTask:
         file = write("scores.csv", relabel(lambda i: None if i == 7 else i / 3))
         assert "Row 7 of the train data has no label" in refused("--train_file", file, "--do_train")
 
+    @pytest.mark.slow
     def test_vectors_have_a_class_at_each_place(self, run, write, rows):
         vectors = [
             row | {"label": [int(row["label"] == "weather"), int("went" in row["text"]), int("soup" in row["text"])]}

@@ -43,6 +43,7 @@ class TestSavedLimit:
         out = run("--train_file", train_file, "--do_train", "--max_steps", 1, "--save_steps", 1)
         assert saved_limits(out / "checkpoint-1") == saved_limits(out)
 
+    @pytest.mark.slow
     def test_a_pipeline_cuts_as_the_script_does(self, run, write, rows, train_file):
         overrides = ("--config_overrides", "max_position_embeddings=12")
         out = run("--train_file", train_file, "--do_train", "--num_train_epochs", 3, *overrides)
@@ -74,6 +75,7 @@ class TestSavedLimit:
         out = run("--train_file", train_file, "--do_train", "--max_steps", 1, "--max_seq_length", 9)
         assert "The longest text has 9 tokens; pass `truncation=True`" in (out / "README.md").read_text()
 
+    @pytest.mark.slow
     def test_evaluation_keeps_the_limit_of_the_training(self, run, train_file):
         short = run("--train_file", train_file, "--do_train", "--num_train_epochs", 3, "--max_seq_length", 6)
         arguments = ("--model_name_or_path", short, "--validation_file", train_file, "--do_eval")
@@ -83,6 +85,7 @@ class TestSavedLimit:
             losses.append(json.loads((out / "eval_results.json").read_text())["eval_loss"])
         assert losses[0] == losses[1]
 
+    @pytest.mark.slow
     def test_further_training_may_read_longer_texts(self, run, train_file):
         short = run("--train_file", train_file, "--do_train", "--max_steps", 1, "--max_seq_length", 6)
         arguments = ("--model_name_or_path", short, "--train_file", train_file, "--do_train", "--max_steps", 1)

@@ -72,6 +72,7 @@ class TestTraining:
             assert part in card
         assert "hf_of" not in card
 
+    @pytest.mark.slow
     def test_saved_folder_works_in_a_pipeline(self, run, train_file):
         out = run("--train_file", train_file, "--do_train", "--num_train_epochs", 5)
         assert pipeline("text-classification", str(out))("Much rain fell")[0]["label"] == "weather"
@@ -121,6 +122,7 @@ class TestTraining:
         file = write("gaps.json", [*rows, {"text": None, "label": "weather"}, {"text": "", "label": "kitchen"}])
         assert results(run("--train_file", file, "--do_train", "--max_steps", 1))["train_samples"] == 74
 
+    @pytest.mark.slow
     def test_several_text_columns(self, run, write, rows):
         pairs = [{"question": "Where?", "answer": row["text"], "place": row["label"]} for row in rows]
         file = write("pairs.csv", pairs)
@@ -190,6 +192,7 @@ class TestTraining:
         run_classification.main()
         assert results(tmp_path / "out")["train_samples"] == 72
 
+    @pytest.mark.slow
     def test_tokenizer_of_another_model(self, run, train_file):
         first = run("--train_file", train_file, "--do_train", "--max_steps", 1)
         second = run(
@@ -252,6 +255,7 @@ class TestCheckpoint:
     def trained(self, run, train_file):
         return run("--train_file", train_file, "--do_train", "--num_train_epochs", 5)
 
+    @pytest.mark.slow
     def test_evaluate_and_predict_in_the_models_own_folder(self, run, trained, train_file, write, rows):
         card = (trained / "README.md").read_text()
         unlabelled = write("new.csv", [{"text": row["text"]} for row in rows])
@@ -264,6 +268,7 @@ class TestCheckpoint:
         assert [line[1] for line in predictions(trained)[1]] == [row["label"] for row in rows]
         assert (trained / "README.md").read_text() == card
 
+    @pytest.mark.slow
     def test_predictions_are_those_of_a_pipeline(self, run, trained, write, rows):
         texts = [row["text"] for row in rows] + ["None", "NA", "", "x" * 3000, "soup " * 500, "snow and rice"]
         file = write("new.csv", [{"text": text} for text in texts])
@@ -279,6 +284,7 @@ class TestCheckpoint:
             assert given == pytest.approx(expected, abs=1e-5)
             assert math.fsum(given.values()) == pytest.approx(1, abs=1e-5)
 
+    @pytest.mark.slow
     def test_missing_texts_are_predicted_as_empty(self, run, trained, write):
         file = write("new.json", [{"text": None}, {"text": ""}, {"text": "rain"}])
         run("--model_name_or_path", trained, "--test_file", file, "--do_predict", "--output_probabilities", new=False)
@@ -313,6 +319,7 @@ class TestCheckpoint:
         more = run(*arguments, "--ignore_mismatched_sizes", output="more", new=False)
         assert AutoConfig.from_pretrained(more).num_labels == 3
 
+    @pytest.mark.slow
     def test_tokenizer_larger_than_the_token_table(self, run, refused, trained, write, rows):
         file = write("more.csv", [row | {"text": f"{row['text']} {i} {i * i}"} for i, row in enumerate(rows)])
         larger = run(
@@ -328,6 +335,7 @@ class TestCheckpoint:
         arguments = ("--model_name_or_path", trained, "--tokenizer_name", larger, "--train_file", file, "--do_train")
         assert f"Tokenizer {larger}" in refused(*arguments, output="outside", new=False)
 
+    @pytest.mark.slow
     def test_label_the_model_does_not_know(self, refused, trained, write):
         file = write("new.csv", [{"text": "A dog barked", "label": "animals"}])
         assert "animals" in refused("--model_name_or_path", trained, "--validation_file", file, "--do_eval", new=False)

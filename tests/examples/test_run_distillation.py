@@ -126,6 +126,7 @@ class TestLabels:
 
 
 class TestCache:
+    @pytest.mark.slow
     def test_logits_are_computed_once_even_if_the_teacher_moves(self, run, random_teacher, tmp_path, monkeypatch):
         arguments = ("--mixed_texts", 1, "--max_steps", 1, "--teacher_model_name_or_path")
         run(*arguments, random_teacher)
@@ -135,6 +136,7 @@ class TestCache:
         assert kept_logits(tmp_path) == kept
         assert len(kept) == 2
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("option", ["--mixed_texts", "--reworded_texts"])
     def test_a_further_round_leaves_the_others_valid(self, run, random_teacher, tmp_path, option):
         arguments = ("--teacher_model_name_or_path", random_teacher, "--max_steps", 1, option)

@@ -106,6 +106,7 @@ def test_the_teacher_reads_each_text_once(run, arguments, config, tmp_path):
     assert shard.stat().st_mtime_ns == stored
 
 
+@pytest.mark.slow
 def test_rated_pairs_are_evaluated(run, arguments, config, write):
     pairs = [
         {"sentence1": first, "sentence2": second, "label": float(first == second)}
@@ -116,6 +117,7 @@ def test_rated_pairs_are_evaluated(run, arguments, config, write):
     assert results_of(out)["eval_spearman_cosine"] > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["texts.csv", "texts.json"])
 def test_texts_of_a_column(run, arguments, config, write, texts, name):
     file = write(name, [{"body": text, "id": number} for number, text in enumerate(texts)])
@@ -129,6 +131,7 @@ def test_a_student_wider_than_its_teachers(refused, arguments, config):
     assert "only 16 dimensions" in message
 
 
+@pytest.mark.slow
 def test_other_texts_in_the_same_folder(run, refused, arguments, config, text_file):
     run(*arguments, "--config_name", config, "--max_steps", 1)
     with gzip.open(text_file, "at", encoding="utf-8") as stream:

@@ -105,6 +105,7 @@ class TestTasks:
 
 
 class TestTrainer:
+    @pytest.mark.slow
     def test_pairs_of_a_task(self, run, pair_file):
         files = ("--train_file", pair_file, "--validation_file", pair_file, "--test_file", pair_file)
         out = run(run_glue, "--task_name", "mrpc", *files, *TRAINER_FLAGS, "--do_predict", "--num_train_epochs", 2)
@@ -115,6 +116,7 @@ class TestTrainer:
         assert set(predictions(out / "predict_results_mrpc.txt")) <= {"equivalent", "not_equivalent"}
         assert AutoConfig.from_pretrained(out).id2label == {0: "not_equivalent", 1: "equivalent"}
 
+    @pytest.mark.slow
     def test_both_sides_of_a_pair_are_read(self, run, pair_file):
         out = run(run_glue, "--task_name", "mrpc", "--train_file", pair_file, "--do_train")
         classify = pipeline("text-classification", str(out))
@@ -123,6 +125,7 @@ class TestTrainer:
         ]
         assert scores[0] != scores[1]
 
+    @pytest.mark.slow
     def test_numbers_of_stsb(self, run, write, pairs):
         file = write("values.csv", [row | {"label": 5.0 * row["label"]} for row in pairs])
         files = ("--train_file", file, "--validation_file", file, "--test_file", file)
@@ -139,6 +142,7 @@ class TestTrainer:
         out = run(run_glue, "--task_name", "mrpc", "--train_file", named, "--do_train")
         assert AutoConfig.from_pretrained(out).id2label == {0: "not_equivalent", 1: "equivalent"}
 
+    @pytest.mark.slow
     def test_both_validation_sets_of_mnli(self, run, monkeypatch):
         def rows(number, hidden=False):
             sentences = {"premise": ["It rains"] * number, "hypothesis": ["It is wet", "It is dry"] * (number // 2)}
@@ -154,6 +158,7 @@ class TestTrainer:
         out = run(run_glue_no_trainer, "--task_name", "mnli", "--num_train_epochs", 1, output="loop")
         assert {"eval_accuracy", "eval_accuracy_mm"} <= results(out).keys()
 
+    @pytest.mark.slow
     def test_own_rows_without_a_task(self, run, write, rows):
         file = write("own.csv", rows)
         files = ("--train_file", file, "--validation_file", file, "--test_file", file)
@@ -282,6 +287,7 @@ class TestOwnRows:
         out = run(run_glue, "--train_file", file, "--do_train", "--max_steps", 1, "--do_regression", output="values")
         assert AutoConfig.from_pretrained(out).problem_type == "regression"
 
+    @pytest.mark.slow
     def test_ids_and_names_of_labels_may_be_mixed(self, run, write, pairs):
         names = ["not_equivalent", "1", "equivalent", "0.0"]
         file = write("mixed.csv", [row | {"label": names[i % 4]} for i, row in enumerate(pairs)])
@@ -312,6 +318,7 @@ class TestWrongInput:
         assert "train" in message
         assert str(label) in message
 
+    @pytest.mark.slow
     def test_resumed_run_with_another_config(self, run, pair_file, tmp_path):
         files = ("--task_name", "mrpc", "--train_file", pair_file)
         out = run(run_glue, *files, "--do_train", "--save_steps", 2, "--max_steps", 2)

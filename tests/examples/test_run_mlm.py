@@ -45,6 +45,7 @@ def test_files(run, train_file):
     assert results(out).items() >= {"train_samples": 68, "eval_samples": 4}.items()
 
 
+@pytest.mark.slow
 def test_joined_texts_lose_no_token(run, text_file):
     out = run(
         "--train_file",
@@ -63,6 +64,7 @@ def test_joined_texts_lose_no_token(run, text_file):
     assert results(out)["eval_samples"] == math.ceil(tokens / 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "txt"])
 def test_stream(run, text_file, train_file, suffix):
     file = text_file if suffix == "txt" else train_file

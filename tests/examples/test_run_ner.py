@@ -34,6 +34,7 @@ def predictions(folder):
     return [line.split() for line in (folder / "predictions.txt").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_entities_are_learnt_and_predicted(run, train_file, tagged, write):
     test_file = write("test.json", [{"tokens": row["tokens"]} for row in tagged])
     out = run(
@@ -56,6 +57,7 @@ def test_files(run, train_file):
     assert "eval_PER_recall" in results(out)
 
 
+@pytest.mark.slow
 def test_tags_of_words_have_an_accuracy_alone(run, write, tagged):
     kinds = [{"words": row["tokens"], "pos_tags": [str(len(word) % 2) for word in row["tokens"]]} for row in tagged]
     out = run(
@@ -65,6 +67,7 @@ def test_tags_of_words_have_an_accuracy_alone(run, write, tagged):
     assert "eval_f1" not in results(out)
 
 
+@pytest.mark.slow
 def test_every_word_has_a_tag(run, train_file, tagged, write, caplog):
     """Also words that the tokenizer drops, and words beyond the maximum length."""
     dropped = ["\u200b", "\x07", " ", ""]
@@ -111,6 +114,7 @@ def test_rows_without_words_are_read(run, write, tagged):
     run("--train_file", file, "--validation_file", file, "--do_train", "--do_eval", "--max_steps", 1)
 
 
+@pytest.mark.slow
 def test_resumed_run_ends_as_the_uninterrupted_one(run, train_file):
     options = ("--train_file", train_file, "--do_train", "--num_train_epochs", 2, "--save_steps", 4)
     whole = run(*options, output="whole")

@@ -52,6 +52,7 @@ def test_models_that_return_hidden_states_are_evaluated(run, train_file):
     assert "eval_accuracy" in results(out)
 
 
+@pytest.mark.slow
 def test_resumed_run_ends_as_the_uninterrupted_one(run, train_file):
     options = ("--train_file", train_file, "--do_train", "--num_train_epochs", 2, "--save_steps", 4)
     whole = run(*options, output="whole")

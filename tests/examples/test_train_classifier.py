@@ -21,6 +21,7 @@ def run(command_line, tmp_path):
     return train
 
 
+@pytest.mark.slow
 def test_labels_are_learnt_and_predicted(run, train_file, rows, capsys):
     out = run(train_file=train_file, validation_file=train_file)
     assert json.loads((out / "eval_results.json").read_text())["eval_accuracy"] == 1
@@ -30,6 +31,7 @@ def test_labels_are_learnt_and_predicted(run, train_file, rows, capsys):
     assert [found["label"] for found in classify([row["text"] for row in rows])] == [row["label"] for row in rows]
 
 
+@pytest.mark.slow
 def test_labels_may_be_numbers_and_na_in_json_or_csv(run, write, rows):
     numbers = [row | {"label": ["weather", "kitchen"].index(row["label"]) + 3} for row in rows]
     out = run(train_file=write("numbers.json", numbers))

@@ -27,6 +27,7 @@ def rated_file(write):
     return write("rated.csv", rows)
 
 
+@pytest.mark.slow
 def test_sentences_of_one_topic_come_close(run, write, pairs, rated_file):
     out = run(
         *("--train_file", write("pairs.csv", pairs), "--validation_file", rated_file, "--do_train", "--do_eval"),

@@ -37,6 +37,7 @@ class TestRun:
         halve(whole / "checkpoint-18" / "model.safetensors")
         return final, whole
 
+    @pytest.mark.slow
     def test_ends_as_the_uninterrupted_one(self, train, cut_off, caplog):
         final, out = cut_off
         train("out", "--resume_from_checkpoint", out)
@@ -45,6 +46,7 @@ class TestRun:
         assert "Resuming from" in caplog.text
         assert "checkpoint-15" in caplog.text.split("Resuming from")[1].splitlines()[0]
 
+    @pytest.mark.slow
     def test_without_a_complete_checkpoint_trains_from_the_start(self, train, cut_off, caplog):
         final, out = cut_off
         for checkpoint in out.glob("checkpoint-*"):
@@ -53,6 +55,7 @@ class TestRun:
         torch.testing.assert_close(weights(out), final, atol=1e-6, rtol=0)
         assert "starting anew" in caplog.text
 
+    @pytest.mark.slow
     def test_limit_of_checkpoints_counts_complete_ones(self, train, cut_off):
         _, out = cut_off
         # The newest checkpoint, 18, is broken: counted, it would leave room for but one other.

@@ -102,6 +102,7 @@ def test_what_is_missing_is_left_out_with_a_reason(conditions, tmp_path, monkeyp
     assert "encoder-bfloat16 is left out: it needs --encoder." in caplog.text
 
 
+@pytest.mark.slow
 def test_nothing_is_left(conditions, tmp_path):
     splits, task = load_rows(conditions)
     with pytest.raises(SystemExit, match="No predictor is left to measure"):
