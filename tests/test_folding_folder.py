@@ -274,6 +274,11 @@ class TestExport:
         assert FoldedWave.load(tmp_path / "folded").config["dtype"] == "int8"
 
     @pytest.mark.slow
+    def test_without_rows_of_the_user_no_agreement_is_reported(self, checkpoint, tmp_path):
+        report = export(str(checkpoint), tmp_path / "folded", format="folded")
+        assert report["forms"]["folded"].keys() == {"bytes", "max_difference"}
+
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("model_class", "fields", "message"),
         [

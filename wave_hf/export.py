@@ -88,9 +88,9 @@ def export(
         model_dir: Folder or Hub id of a `WaveForSequenceClassification` and its tokenizer; to fold, also of a
             `WaveModel`.
         out_dir: Output folder, new or empty.
-        int8: Whether to write a quantized `model_int8.onnx` as well. It quantizes activations at run time with one
-            scale per batch, so the logits of a text depend slightly on the rest of its batch. A folded model has its
-            table in int8 instead of float32, with a scale for each row.
+        int8: Whether to write `model_int8.onnx` as well, whose activations have one scale per batch, so that the
+            logits of a text depend slightly on the rest of its batch; a folded model then has its table in int8
+            instead of float32, with a scale for each row.
         vocab_size: Largest number of tokens to keep, see `prune_vocabulary`; `None` keeps all.
         embedding_size: Width of the factorized token table, see `factorize_embeddings`; `None` keeps the table.
         train_file: Rows with a column `text`, csv or json, whose tokens are counted for `vocab_size`; `None` means the
@@ -101,8 +101,8 @@ def export(
 
     Returns:
         The report. For each form of the model: its size in bytes, the largest difference of its logits from the
-        checkpoint's, the share of equal labels (except for regression), the accuracy if there are labels and, in ONNX,
-        the median milliseconds of a batch of one text (of median length) and of 64 texts on one core.
+        checkpoint's and, in ONNX, the median milliseconds of one text (of median length) and of 64 on one core. With a
+        `validation_file` also the share of equal labels (except for regression) and, with labels, the accuracy.
 
     Raises:
         FileExistsError: `out_dir` is not empty.
@@ -123,6 +123,9 @@ def export(
             from .onnx_export import write_onnx  # here, so that folding needs no ONNX libraries
 
             report = write_onnx(folder, (original, own_tokenizer), (model, tokenizer), int8, texts, labels)
+        if validation_file is None:  # agreement on other texts says nothing about the user's
+            for form in report["forms"].values():
+                form.pop("label_agreement", None)
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         write_checksums(folder)
     return report
