@@ -105,8 +105,7 @@ def export(
         `validation_file` also the share of equal labels (except for regression) and, with labels, the accuracy.
 
     Raises:
-        FileExistsError: `out_dir` is not empty.
-        OSError: A file of the model is missing.
+        OSError: `out_dir` is not empty, or a file of the model is missing.
         TypeError: `vocab_size` is given, but the tokenizer is not a WordPiece tokenizer.
         ValueError: The model is not a classifier with its own tokenizer, the rows do not fit it, or it does not fold.
     """
