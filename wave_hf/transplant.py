@@ -201,9 +201,14 @@ def reduce_width(vectors: torch.Tensor, width: int) -> torch.Tensor:
             f"the encoder's vectors, {vectors.shape[1]}."
         )
     centered = vectors - vectors.mean(dim=0)
+    return centered @ main_directions(centered, width)
+
+
+def main_directions(centered: torch.Tensor, width: int) -> torch.Tensor:
+    """Return the directions in which vectors `(N, E)` of mean zero vary most, `(E, width)`, the first one most."""
     # Eigenvectors of the covariance, in float64 because it has squares; eigh sorts the eigenvalues in ascending order.
-    components = torch.linalg.eigh(centered.T.double() @ centered.double()).eigenvectors.flip(1)[:, :width]
-    return centered @ components.to(centered.dtype)
+    directions = torch.linalg.eigh(centered.T.double() @ centered.double()).eigenvectors.flip(1)
+    return directions[:, :width].to(centered.dtype)
 
 
 def token_frequencies(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> torch.Tensor:

@@ -15,6 +15,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..files import writing
+from ..transplant import main_directions
 from .errors import exit_on_error
 
 SHARD_SIZE = 16384  # texts: few enough that a kill costs minutes at most, and enough to sort them by length
@@ -162,5 +163,4 @@ def principal_components(vectors: torch.Tensor, width: int) -> torch.Tensor:
             f"The student is {width} wide (hidden_size), but the teachers' vectors have only {vectors.shape[1]} "
             "dimensions: choose a narrower config, or add a teacher"
         )
-    centred = (vectors - vectors.mean(dim=0)).double()
-    return torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :width].to(vectors.dtype)
+    return main_directions(vectors - vectors.mean(dim=0), width)
