@@ -2,7 +2,7 @@
 """The ONNX form of a classifier: for onnxruntime, in float32 and in int8, with a report of how the forms agree."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from tokenizers import Tokenizer
 from torch import nn
 from torch.utils.benchmark import Timer
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
 
 from .configuration_wave import WaveConfig
@@ -128,9 +128,14 @@ def to_onnx(model: WaveForSequenceClassification) -> onnx_ir.Model:
     names = ["input_ids", "attention_mask"]
     if model.config.type_vocab_size or model.config.pair_encoding == "separate":
         names.append("token_type_ids")
+    return export_graph(fold_projection(model), names)
+
+
+def export_graph(model: PreTrainedModel, names: Sequence[str]) -> onnx_ir.Model:
+    """Return a model as a graph whose inputs are these, each `(B, T)` int64 of any B and T."""
     inputs: dict[str, Any] = {name: torch.ones(2, 2, dtype=torch.long) for name in names}
     sizes = {name: {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for name in names}
-    program = OnnxExporter().export(fold_projection(model), inputs, OnnxConfig(dynamic_shapes=sizes)).program
+    program = OnnxExporter().export(model, inputs, OnnxConfig(dynamic_shapes=sizes)).program
     ClearMetadataAndDocStringPass()(program)  # the metadata contains paths of this machine
     return program
 

@@ -15,11 +15,12 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from tokenizers import Tokenizer
-from transformers import AutoModel, AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase, TrainingArguments
+from transformers import AutoModel, HfArgumentParser, PreTrainedTokenizerBase, TrainingArguments
 
 from ...files import load_classifier
 from ...folding import fold
 from ...modeling_wave import WaveForSequenceClassification
+from ...tokenization import load_saved_tokenizer
 from ...training.arguments import ModelArguments, recipe_defaults
 from ...training.baselines import train_fasttext
 from ...training.classification import ClassificationArguments, read_classification_rows
@@ -215,7 +216,7 @@ def save_model2vec(static_model: str, texts: list[str], labels: list[str], folde
 def save_encoder(encoder: str, texts: list[str], labels: list[str], folder: Path) -> None:
     """Train a logistic regression on the vectors of an encoder in bfloat16."""
     save_encoder_tokenizer(encoder, folder)
-    AutoModel.from_pretrained(encoder, dtype=torch.bfloat16).save_pretrained(folder)
+    AutoModel.from_pretrained(encoder, dtype=torch.bfloat16, trust_remote_code=False).save_pretrained(folder)
     predictor = EncoderBfloat16(folder, torch.get_num_threads())
     save_regression(predictor.embed(texts[:ENCODED_ROWS]), labels[:ENCODED_ROWS], folder)
 
@@ -223,15 +224,12 @@ def save_encoder(encoder: str, texts: list[str], labels: list[str], folder: Path
 def save_encoder_onnx(encoder: str, texts: list[str], labels: list[str], folder: Path) -> None:
     """Train a logistic regression on the vectors of an encoder in onnxruntime, in int8."""
     import onnx_ir
-    from transformers.exporters import OnnxConfig, OnnxExporter
 
-    from ...onnx_export import quantize
+    from ...onnx_export import export_graph, quantize
 
     save_encoder_tokenizer(encoder, folder)
-    model = AutoModel.from_pretrained(encoder, dtype=torch.float32).eval()
-    inputs: dict[str, Any] = {name: torch.ones(2, 2, dtype=torch.long) for name in ("input_ids", "attention_mask")}
-    sizes = {name: {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for name in inputs}
-    program = OnnxExporter().export(model, inputs, OnnxConfig(dynamic_shapes=sizes)).program
+    model = AutoModel.from_pretrained(encoder, dtype=torch.float32, trust_remote_code=False).eval()
+    program = export_graph(model, ["input_ids", "attention_mask"])
     onnx_ir.save(quantize(program), folder / "model.onnx")
     predictor = EncoderOnnx(folder, torch.get_num_threads())
     save_regression(predictor.embed(texts[:ENCODED_ROWS]), labels[:ENCODED_ROWS], folder)
@@ -239,7 +237,7 @@ def save_encoder_onnx(encoder: str, texts: list[str], labels: list[str], folder:
 
 def save_encoder_tokenizer(encoder: str, folder: Path) -> None:
     """Save the tokenizer of an encoder, which cuts long texts."""
-    tokenizer = Tokenizer.from_str(AutoTokenizer.from_pretrained(encoder).backend_tokenizer.to_str())
+    tokenizer = Tokenizer.from_str(load_saved_tokenizer(encoder).backend_tokenizer.to_str())
     tokenizer.enable_truncation(ENCODER_TOKENS)
     tokenizer.save(str(folder / "tokenizer.json"))
 
