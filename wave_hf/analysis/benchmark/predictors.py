@@ -108,7 +108,19 @@ def batches(order: Any, lengths: Any) -> Iterator[Any]:
         start = stop
 
 
-class PyTorch(PaddedPredictor):
+class Network(PaddedPredictor):
+    """A Wave Network, whose scores are logits."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self.labels = read_labels(folder)
+
+    def predict(self, texts: list[str]) -> list[str]:
+        """Return the labels of texts."""
+        return [self.labels[label] for label in self.compute_rows(texts).argmax(axis=1)]
+
+
+class PyTorch(Network):
     """A Wave Network in PyTorch."""
 
     def __init__(self, folder: Path, num_threads: int):
@@ -119,7 +131,6 @@ class PyTorch(PaddedPredictor):
         super().__init__(folder)
         torch.set_num_threads(num_threads)
         self.model = wave_hf.WaveForSequenceClassification.from_pretrained(folder).eval()
-        self.labels = read_labels(folder)
 
     def compute_batch(self, input_ids: Any, attention_mask: Any) -> Any:
         """Return the logits."""
@@ -128,28 +139,19 @@ class PyTorch(PaddedPredictor):
         with torch.inference_mode():
             return self.model(torch.from_numpy(input_ids), torch.from_numpy(attention_mask)).logits.numpy()
 
-    def predict(self, texts: list[str]) -> list[str]:
-        """Return the labels of texts."""
-        return [self.labels[label] for label in self.compute_rows(texts).argmax(axis=1)]
 
-
-class Onnx(PaddedPredictor):
+class Onnx(Network):
     """A Wave Network in onnxruntime."""
 
     def __init__(self, folder: Path, num_threads: int):
         super().__init__(folder)
         self.session = open_session(folder, num_threads)
         self.names = [node.name for node in self.session.get_inputs()]
-        self.labels = read_labels(folder)
 
     def compute_batch(self, input_ids: Any, attention_mask: Any) -> Any:
         """Return the logits."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": 0 * input_ids}
         return self.session.run(["logits"], {name: inputs[name] for name in self.names})[0]
-
-    def predict(self, texts: list[str]) -> list[str]:
-        """Return the labels of texts."""
-        return [self.labels[label] for label in self.compute_rows(texts).argmax(axis=1)]
 
 
 class Encoder(PaddedPredictor):
