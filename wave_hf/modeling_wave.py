@@ -580,7 +580,12 @@ class WaveTextHead(WavePreTrainedModel):
         self.post_init()
 
     def text_logits(
-        self, input_ids: Any, attention_mask: Any, token_type_ids: Any, inputs_embeds: Any, **kwargs: Any
+        self,
+        input_ids: torch.LongTensor | None,
+        attention_mask: torch.Tensor | None,
+        token_type_ids: torch.LongTensor | None,
+        inputs_embeds: torch.Tensor | None,
+        **kwargs: Any,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...] | None]:
         """Return the logits of texts, `(B, num_logits)`, and the hidden states if requested."""
         inputs = {"input_ids": input_ids, "token_type_ids": token_type_ids, "inputs_embeds": inputs_embeds, **kwargs}

@@ -92,7 +92,7 @@ def read_chunks(document: Document) -> Iterator[Any]:
             )
         try:
             with open(document, encoding="utf-8") as file:
-                yield from iter(partial(file.read, 2**16), "")
+                yield from iter(partial(file.read, BLOCK_SIZE), "")
         except UnicodeDecodeError as error:
             raise ValueError(f"The file {document} is not UTF-8 ({error}).") from error
     else:
