@@ -10,6 +10,7 @@ import demo
 import pytest
 from builders import save_classifier
 
+from wave_hf.analysis.benchmark import preparation
 from wave_hf.analysis.benchmark.measure import Conditions, load_config
 from wave_hf.analysis.report import load_bert_config
 from wave_hf.export import export
@@ -48,6 +49,10 @@ TOKENIZER = {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["mine.Con
 LOADS = {
     "comparison of encoders": lambda folder, out: compare_accuracy.save_layer_on_embeddings(folder, out),
     "benchmark": lambda folder, out: load_config(folder, 8, Conditions()),
+    "encoder of the benchmark": lambda folder, out: preparation.save_encoder(folder, [], [], Path(folder)),
+    "exported encoder of the benchmark": lambda folder, out: preparation.save_encoder_onnx(
+        folder, [], [], Path(folder)
+    ),
     "analysis": lambda folder, out: load_bert_config(folder),
     "export": lambda folder, out: export(folder, out),
     "folding": lambda folder, out: export(folder, out, format="folded"),

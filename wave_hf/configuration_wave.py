@@ -33,10 +33,11 @@ Pooling = Literal["mean", "cls", "max"]
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 
-# More than any real network has: what is built one by one would otherwise take for ever.
+# More than any real network has. What is built one by one would take for ever, and larger weights overflow.
 MAX_LAYERS = 10_000
 MAX_LABELS = 5_000_000
 MAX_SIZE = 2**31 - 1
+MAX_DEVIATION = 100
 
 # The settings of a network that folds; see `WaveConfig.folding_obstacle`.
 FOLDING_SETTINGS = {
@@ -236,9 +237,11 @@ class WaveConfig(PreTrainedConfig):
             _require(value is None or 0 <= value < 1, name, value, "at least 0 and below 1")
 
     def validate_scales(self) -> None:
-        """Raise ValueError unless the epsilon and the initial standard deviation are positive."""
+        """Raise ValueError unless the epsilon and the initial standard deviation are positive and possible."""
         for name in ("layer_norm_eps", "initializer_range"):
             _require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "above 0 and finite")
+        deviation = self.initializer_range
+        _require(deviation <= MAX_DEVIATION, "initializer_range", deviation, f"at most {MAX_DEVIATION}")
 
     def validate_pad_token_id(self) -> None:
         """Raise ValueError if the padding token has no row in the token table."""
