@@ -166,7 +166,7 @@ def test_saving_keeps_every_field(tmp_path):
         ("id2label", ["sports"], r"id2label is \['sports'\], but should be None or a dict"),
         ("label2id", "sports", "label2id is 'sports', but should be None or a dict"),
         ("initializer_range", float("inf"), "initializer_range is inf, but should be above 0 and finite"),
-        ("initializer_range", 1e30, r"initializer_range is 1e\+30, but should be at most 100"),
+        ("initializer_range", 1e30, r"initializer_range is 1e\+30, but should be at most 1,000"),
     ],
 )
 def test_error_about_an_impossible_value_names_the_file(load, field, value, message, tmp_path):

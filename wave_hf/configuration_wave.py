@@ -37,7 +37,7 @@ ProblemType = Literal["single_label_classification", "multi_label_classification
 MAX_LAYERS = 10_000
 MAX_LABELS = 5_000_000
 MAX_SIZE = 2**31 - 1
-MAX_DEVIATION = 100
+MAX_DEVIATION = 1_000
 
 # The settings of a network that folds; see `WaveConfig.folding_obstacle`.
 FOLDING_SETTINGS = {
@@ -241,7 +241,7 @@ class WaveConfig(PreTrainedConfig):
         for name in ("layer_norm_eps", "initializer_range"):
             _require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "above 0 and finite")
         deviation = self.initializer_range
-        _require(deviation <= MAX_DEVIATION, "initializer_range", deviation, f"at most {MAX_DEVIATION}")
+        _require(deviation <= MAX_DEVIATION, "initializer_range", deviation, f"at most {MAX_DEVIATION:,}")
 
     def validate_pad_token_id(self) -> None:
         """Raise ValueError if the padding token has no row in the token table."""
