@@ -175,6 +175,26 @@ class TestRotation:
         with pytest.raises(SystemExit, match=f"--save_total_limit would remove {run_folder}/{name},"):
             self.find(run_folder, str(run_folder) if resume else None)
 
+    @pytest.fixture
+    def half_removed(self, run_folder) -> Path:
+        """Return an older checkpoint of whose files a kill left those of a model, while Trainer removed it."""
+        for name in ("checkpoint-2", "checkpoint-10"):
+            (run_folder / name / "config.json").write_text("{}")
+            (run_folder / name / "tokenizer.json").write_text("{}")
+        for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", STATE_FILE):
+            (run_folder / "checkpoint-2" / name).unlink()
+        return run_folder / "checkpoint-2"
+
+    def test_checkpoint_that_was_being_removed_is_set_aside(self, run_folder, half_removed):
+        assert self.find(run_folder, str(run_folder)) == str(run_folder / "checkpoint-10")
+        assert not half_removed.exists()
+        assert (run_folder / "_incomplete-checkpoint-2-1" / "model.safetensors").exists()
+
+    def test_model_with_other_files_than_the_run_is_refused(self, run_folder, half_removed):
+        (half_removed / "config.json").write_text('{"mine": true}')
+        with pytest.raises(SystemExit, match=f"--save_total_limit would remove {half_removed},"):
+            self.find(run_folder, str(run_folder))
+
     def test_checkpoints_that_were_cut_off_are_no_longer_counted(self, run_folder):
         (run_folder / "checkpoint-10" / STATE_FILE).unlink()
         assert self.find(run_folder, str(run_folder)) == str(run_folder / "checkpoint-9")

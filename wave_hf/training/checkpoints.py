@@ -2,6 +2,7 @@
 """Finding the checkpoint that a run resumes from, past those that a crash has cut off."""
 
 import errno
+import filecmp
 import json
 import logging
 import os
@@ -74,9 +75,24 @@ def find_trainer_checkpoint(args: TrainingArguments) -> str | None:
         # Trainer removes whatever is named like a checkpoint.
         for folder in Path(str(args.output_dir)).glob("checkpoint-*"):
             is_checkpoint = CHECKPOINT.fullmatch(folder.name) and (folder / TRAINER_STATE_NAME).exists()
-            if folder.is_dir() and not is_checkpoint:
+            if not folder.is_dir() or is_checkpoint:
+                continue
+            if args.resume_from_checkpoint is None or not _is_half_removed(folder, Path(args.resume_from_checkpoint)):
                 raise SystemExit(f"--save_total_limit would remove {folder}, which is no checkpoint: rename it")
+            _set_aside_damaged([Checkpoint(folder, damage=f"no {TRAINER_STATE_NAME}")])
     return args.resume_from_checkpoint
+
+
+def _is_half_removed(folder: Path, later: Path) -> bool:
+    """Return whether a kill left a folder behind while Trainer removed it, which it does with older checkpoints.
+
+    What is left may look like a model of the user, but except for the weights its files are those of the checkpoint
+    that the run resumes from.
+    """
+    if folder not in _checkpoints_up_to(later):
+        return False
+    names = [path.name for path in folder.iterdir() if not _matches(path.name, WEIGHTS)]
+    return len(filecmp.cmpfiles(folder, later, names, shallow=False)[0]) == len(names)
 
 
 def find_checkpoint(name: str | None, run_folder: str, state_file: str) -> str | None:
